@@ -1,0 +1,65 @@
+# Everything a developer does here has a target. `make` alone lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+STAMP  := $(VENV)/.installed
+PY     := $(VENV)/bin/python
+# What to give pytest, as in: make test ARGS="tests/unit -k frames"
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env test lint demo bench clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+
+env: $(STAMP) ## Create .venv with BenchFS (editable) and all tools in it
+	@:
+
+test: env ## Run all tests; ARGS="tests/unit -k frames" runs some
+	$(PY) -m pytest $(ARGS)
+
+lint: env ## Check style, formatting, types and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+demo: env ## Store and read back a tree and a large file on three nodes, with speeds
+	$(PY) -m benchfs.bench.demo
+
+bench: env ## Measure the base figures as ratios of this machine's floor
+	$(PY) -m benchfs.bench.base
+
+clean: ## Remove .venv, caches and build products
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is run twice so that the build tool, too, is the pinned version and is not fetched again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(ensure_python)
+	$(has_pip) || $(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --constraint constraints.txt hatchling
+	$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+	  --editable '.[dev,fuse,ucx,bench,etcd]'
+	@touch $(STAMP)
+
+# Debian splits ensurepip off into python3-venv. As root it is installed; otherwise say what to do.
+# An environment without pip is what an earlier attempt left: it is made anew.
+has_pip = $(PY) -m pip --version >/dev/null 2>&1
+usable_python = $(PYTHON) -c 'import sys, venv, ensurepip; ensurepip.version(); \
+  sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+define ensure_python
+if $(has_pip) || $(usable_python); then exit 0; fi; \
+if test "$(PYTHON)" = python3 && test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+  echo "python3 with venv is missing: installing Debian's python3-venv"; \
+  apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --yes --no-install-recommends python3 python3-venv >/dev/null || exit 1; \
+fi; \
+if $(usable_python); then exit 0; fi; \
+echo "BenchFS needs Python 3.11 or newer with the venv and ensurepip modules." >&2; \
+echo "On Debian and Ubuntu:  apt-get install python3 python3-venv" >&2; \
+echo "Another interpreter:   make env PYTHON=python3.12" >&2; \
+exit 1
+endef

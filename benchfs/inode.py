@@ -1,0 +1,54 @@
+"""Inode numbers: what they are made of, and where the entries of a directory are kept.
+
+A number of 64 bits is the home group (16) | random (16) | counter (32). It is never used
+twice, and never moves: from the number alone anybody knows the group that keeps the inode.
+This module makes and reads numbers; the counter and the random part are the caller's.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+
+import xxhash
+
+ROOT_INO = 1
+"""The root directory: home group 0, random 0, counter 1."""
+
+MAX_FANOUT = 65_535  # a directory's fanout travels in 16 bits
+
+_SHARD = struct.Struct("<QI")  # (ino, shard), as hashed
+
+
+class FileType(IntEnum):
+    """What an inode is. The numbers are stored and sent."""
+
+    FILE = 1
+    DIRECTORY = 2
+    SYMLINK = 3
+
+
+def make_ino(home_group: int, random16: int, counter32: int) -> int:
+    """The number of a new inode. ValueError if a part does not fit, or the counter is 0."""
+    if not (0 <= home_group < 1 << 16 and 0 <= random16 < 1 << 16 and 0 < counter32 < 1 << 32):
+        raise ValueError(f"no inode number of ({home_group}, {random16}, {counter32})")
+    return home_group << 48 | random16 << 32 | counter32
+
+
+def home_group(ino: int) -> int:
+    """The group that keeps the inode."""
+    return ino >> 48
+
+
+def shard_of(name: bytes, fanout: int) -> int:
+    """The shard, 0 to `fanout` - 1, of a directory that keeps the entry `name`."""
+    if fanout == 1:
+        return 0
+    return xxhash.xxh64_intdigest(name) % fanout
+
+
+def shard_group(ino: int, shard: int, group_count: int) -> int:
+    """The group that keeps a shard of the directory `ino`: its home group for shard 0."""
+    if shard == 0:
+        return home_group(ino)
+    return xxhash.xxh64_intdigest(_SHARD.pack(ino, shard)) % group_count

@@ -1,0 +1,324 @@
+"""The inodes of one group: their rows, their numbers, their attributes and sizes.
+
+Each function is one synchronous transaction: it checks everything, then writes, so that one
+that raises has written nothing. Errors are RemoteErrors with an errno, as they travel.
+Directories have an nlink of 1, as on btrfs: their subdirectories are not counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from benchfs.env import Env
+from benchfs.inode import ROOT_INO, FileType, home_group, make_ino
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    Attributes,
+    AttributesReply,
+    DropInode,
+    Empty,
+    GetAttributes,
+    LayoutRecord,
+    MakeInode,
+    ReportSize,
+    SetAttributes,
+    Truncate,
+)
+from benchfsd.intents import Intents
+from benchfsd.rows import (
+    NO_LAYOUT,
+    Call,
+    Intent,
+    IntentKind,
+    Rows,
+    counter_key,
+    decode_counter,
+    decode_inode,
+    encode_counter,
+    encode_inode,
+    entry_prefix,
+    inode_key,
+    type_of_inode,
+)
+
+PERMISSION_BITS = 0o7777
+ROOT_MODE = 0o755
+
+# Numbers are reserved in blocks, so that a create writes no row for its number. A restart
+# skips what is left of a block: of 2^32 numbers a group, enough for a million restarts.
+COUNTER_BLOCK = 4096
+FIRST_COUNTER = 16  # below: numbers with a meaning, as ROOT_INO
+COUNTERS = 2**32
+
+MAX_CHUNKS = 2**32  # the index of a chunk has 32 bits
+
+
+class Inodes:
+    """The inodes whose home is `group`. One object a group: it hands out their numbers."""
+
+    __slots__ = ("_env", "_intents", "_next_counter", "_reserved_counter", "_rows", "group")
+
+    def __init__(self, group: int, rows: Rows, env: Env, intents: Intents) -> None:
+        self.group = group
+        self._rows = rows
+        self._env = env
+        self._intents = intents
+        self._next_counter = self._reserved_counter = 0
+
+    # ------------------------------------------------------------------------- rows
+
+    def find(self, ino: int) -> Attributes | None:
+        """The inode, if it is in this group."""
+        value = self._rows.get(inode_key(self.group, ino))
+        return None if value is None else decode_inode(value)
+
+    def get(self, ino: int) -> Attributes:
+        """The inode. ENOENT if it is not in this group."""
+        inode = self.find(ino)
+        if inode is None:
+            raise RemoteError(errno.ENOENT, f"there is no inode {ino:#x} in group {self.group}")
+        return inode
+
+    def put(self, inode: Attributes) -> None:
+        """Store the inode as it is now."""
+        self._rows.put(inode_key(self.group, inode.ino), encode_inode(inode))
+
+    def delete(self, ino: int) -> None:
+        """Remove the inode's row. Its number is never used again."""
+        self._rows.delete(inode_key(self.group, ino))
+
+    def allocate(self) -> int:
+        """A number that was never used. ENOSPC when the group has handed out all of them."""
+        if self._next_counter == self._reserved_counter:
+            self._reserve_counters()
+        counter = self._next_counter
+        self._next_counter += 1
+        return make_ino(self.group, int.from_bytes(self._env.rng.token_bytes(2), "big"), counter)
+
+    def _reserve_counters(self) -> None:
+        """Take a block of counters: the row says what is reserved, whether used or not."""
+        value = self._rows.get(counter_key(self.group))
+        start = FIRST_COUNTER if value is None else decode_counter(value)
+        if start >= COUNTERS:
+            raise RemoteError(errno.ENOSPC, f"group {self.group} has no inode numbers left")
+        end = min(start + COUNTER_BLOCK, COUNTERS)
+        self._rows.put(counter_key(self.group), encode_counter(end))
+        self._next_counter, self._reserved_counter = start, end
+
+    # ------------------------------------------------------------------- attributes
+
+    def get_attributes(self, message: GetAttributes) -> AttributesReply:
+        """The inode. ENOENT."""
+        return AttributesReply(self.get(message.ino))
+
+    def set_attributes(self, message: SetAttributes) -> AttributesReply:
+        """Change what is not None, and ctime with it. ENOENT.
+
+        Of the mode, only the permission bits count. Whether the caller may do it is decided
+        before.
+        """
+        inode = self.get(message.ino)
+        if any(value is not None for value in message[1:]):
+            _, mode, uid, gid, atime_ns, mtime_ns = message
+            inode = inode._replace(
+                mode=inode.mode if mode is None else mode & PERMISSION_BITS,
+                uid=inode.uid if uid is None else uid,
+                gid=inode.gid if gid is None else gid,
+                atime_ns=inode.atime_ns if atime_ns is None else atime_ns,
+                mtime_ns=inode.mtime_ns if mtime_ns is None else mtime_ns,
+                ctime_ns=self._env.clock.time_ns(),
+                change=inode.change + 1,
+            )
+            self.put(inode)
+        return AttributesReply(inode)
+
+    # ------------------------------------------------------------------------ sizes
+
+    def report_size(self, message: ReportSize) -> AttributesReply:
+        """Merge a writer's end of acknowledged bytes, by maximum, and its mtime likewise.
+
+        A report from before the last truncation changes nothing, as its bytes were cut.
+        Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG; NOT_READY for a
+        truncation that is not finished, ESTALE for one that this group never began.
+        """
+        inode = self._file(message.ino)
+        if message.truncation < inode.truncation:
+            return AttributesReply(inode)
+        if message.truncation > inode.truncation:
+            self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
+            raise RemoteError(
+                errno.ESTALE,
+                f"inode {inode.ino:#x} is in truncation epoch {inode.truncation}, "
+                f"not {message.truncation}",
+            )
+        _check_size(message.end, inode.layout)
+        size = max(inode.size, message.end)
+        mtime_ns = max(inode.mtime_ns, message.mtime_ns)
+        if size != inode.size or mtime_ns != inode.mtime_ns:
+            inode = inode._replace(
+                size=size,
+                mtime_ns=mtime_ns,
+                ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
+                change=inode.change + 1,
+            )
+            self.put(inode)
+        return AttributesReply(inode)
+
+    def begin_truncate(
+        self, message: Truncate, call: Call | None = None
+    ) -> tuple[Intent, Attributes]:
+        """First step: the intent, which has the new truncation epoch, and the inode before.
+
+        The chunks are to be cut under that epoch, then `commit_truncate`. `call` is whom the
+        recovery is to answer. ENOENT; EISDIR; EINVAL; EFBIG; NOT_READY while another truncation
+        of the file is unfinished.
+        """
+        inode = self._file(message.ino)
+        _check_size(message.size, inode.layout)
+        self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
+        intent = Intent(
+            kind=IntentKind.TRUNCATE,
+            ino=inode.ino,
+            call=call,
+            truncation=inode.truncation + 1,
+            size=message.size,
+            layout=inode.layout,
+        )
+        self._intents.add(intent)
+        return intent, inode
+
+    def commit_truncate(self, intent: Intent) -> AttributesReply:
+        """Last step, when all chunks are cut: the new size holds. Done already counts as done.
+
+        ENOENT if the file was removed meanwhile; the intent is finished then too.
+        """
+        pending = self._intents.finish(intent)  # also if the file is gone: nothing is left to do
+        inode = self.get(intent.ino)
+        if pending:
+            now_ns = self._env.clock.time_ns()
+            inode = inode._replace(
+                size=intent.size,
+                truncation=intent.truncation,
+                mtime_ns=now_ns,
+                ctime_ns=now_ns,
+                change=inode.change + 1,
+            )
+            self.put(inode)
+        return AttributesReply(inode)
+
+    def _file(self, ino: int) -> Attributes:
+        inode = self.get(ino)
+        if inode.type == FileType.DIRECTORY:
+            raise RemoteError(errno.EISDIR, f"inode {ino:#x} is a directory: it has no size")
+        if inode.type != FileType.FILE:
+            raise RemoteError(errno.EINVAL, f"inode {ino:#x} is not a file: its size is fixed")
+        return inode
+
+    # ------------------------------------------------------------------ directories
+
+    def format_root(self, uid: int, gid: int) -> Attributes:
+        """Make the root directory, if it is not there yet: 0o755, and the caller's own."""
+        if self.group != home_group(ROOT_INO):
+            raise ValueError(f"the root's home is group {home_group(ROOT_INO)}, not {self.group}")
+        root = self.find(ROOT_INO)
+        if root is None:
+            root = self._new_directory(ROOT_INO, ROOT_INO, ROOT_MODE, uid, gid)
+        return root
+
+    def make_inode(self, message: MakeInode) -> AttributesReply:
+        """Make a directory's inode in this group. Its entry is made by the parent's group."""
+        inode = self._new_directory(
+            self.allocate(), message.parent, message.mode, message.uid, message.gid
+        )
+        return AttributesReply(inode)
+
+    def _new_directory(self, ino: int, parent: int, mode: int, uid: int, gid: int) -> Attributes:
+        inode = new_inode(
+            ino,
+            FileType.DIRECTORY,
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            now_ns=self._env.clock.time_ns(),
+            layout=NO_LAYOUT,
+        )._replace(parent=parent, fanout=1)
+        self.put(inode)
+        return inode
+
+    def drop_inode(self, message: DropInode) -> Empty:
+        """Remove the inode of an empty directory. From then on nothing can be made in it.
+
+        Done already counts as done. ENOTEMPTY; ENOTDIR; EBUSY for the root.
+        """
+        self.require_empty(message.ino)
+        self.delete(message.ino)
+        return Empty()
+
+    def require_empty(self, ino: int, name: bytes = b"") -> None:
+        """Raise RemoteError unless the directory may be dropped. See `drop_inode`."""
+        value = self._rows.get(inode_key(self.group, ino))
+        if value is None:
+            return
+        if ino == ROOT_INO:
+            raise RemoteError(errno.EBUSY, "the root directory cannot be removed", name)
+        if type_of_inode(value) != FileType.DIRECTORY:
+            raise RemoteError(errno.ENOTDIR, f"inode {ino:#x} is not a directory", name)
+        # The count and the entries are changed together: asking both costs nothing, and
+        # entries are never lost to a wrong count.
+        some = next(self._rows.scan(entry_prefix(self.group, ino)), None)
+        if some is not None or decode_inode(value).entries:
+            raise RemoteError(errno.ENOTEMPTY, f"directory {ino:#x} is not empty", name)
+
+
+def new_inode(
+    ino: int,
+    file_type: FileType,
+    *,
+    mode: int,
+    uid: int,
+    gid: int,
+    now_ns: int,
+    layout: LayoutRecord,
+) -> Attributes:
+    """An inode that begins now, with one link and no bytes."""
+    return Attributes(
+        ino=ino,
+        type=file_type,
+        mode=mode & PERMISSION_BITS,
+        nlink=1,
+        uid=uid,
+        gid=gid,
+        size=0,
+        truncation=0,
+        atime_ns=now_ns,
+        mtime_ns=now_ns,
+        ctime_ns=now_ns,
+        change=1,
+        parent=0,
+        entries=0,
+        fanout=0,
+        layout=layout,
+    )
+
+
+def inherit(
+    parent_mode: int, parent_gid: int, mode: int, gid: int, *, directory: bool
+) -> tuple[int, int]:
+    """Mode and gid of something new in a directory: as asked for, unless that is setgid.
+
+    Then, as on Linux, new things belong to the directory's group, and new directories are
+    setgid too.
+    """
+    if not parent_mode & stat.S_ISGID:
+        return mode, gid
+    return (mode | stat.S_ISGID if directory else mode), parent_gid
+
+
+def _check_size(size: int, layout: LayoutRecord) -> None:
+    most = layout.chunk_size * MAX_CHUNKS
+    if size > most:
+        raise RemoteError(
+            errno.EFBIG,
+            f"{size} bytes: with chunks of {layout.chunk_size} bytes a file can have {most}",
+        )

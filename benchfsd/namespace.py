@@ -1,0 +1,392 @@
+"""The names of one group: look up, create, remove, rename, list, each one transaction.
+
+Pure over rows and Env, with no sockets. Each function is synchronous and checks everything
+before it writes, so that one that raises has written nothing; errors are RemoteErrors with an
+errno and the name. Exactly-once is not done here (`benchfsd/slots.py`), nor are permissions.
+
+A directory's entries live in its home group, with its inode. A new file's inode is made in
+the group of its entry, a new directory's in a home group of its own; so making and removing
+a directory concerns two groups, and the handlers put it together from these steps:
+
+    mkdir   check_absent here, Inodes.make_inode there, add_entry here (if that fails: drop)
+    rmdir   begin_rmdir here, Inodes.drop_inode there, finish_rmdir here (or abort_rmdir)
+    unlink  unlink here, purge the chunks everywhere, intents.finish(intent)
+
+Measured over a Database on tmpfs, 32 in a batch, on the 2-core development machine: look-up
+6 µs, create with its slot 19 µs, rename 19 µs, unlink with its intent 16 µs, readdir 5 µs an
+entry. Alone in their batch creates, renames and unlinks take 28 µs.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+from benchfs.env import Env
+from benchfs.inode import FileType, home_group
+from benchfs.layout import Layout
+from benchfs.paths import check_name
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    Attributes,
+    Empty,
+    EntryRecord,
+    LayoutRecord,
+    Lookup,
+    LookupReply,
+    Open,
+    OpenReply,
+    ReadDirectory,
+    ReadDirectoryReply,
+    RemoveDirectory,
+    Rename,
+    Unlink,
+)
+from benchfsd.inodes import Inodes, inherit, new_inode
+from benchfsd.intents import Intents
+from benchfsd.rows import (
+    Call,
+    Entry,
+    Intent,
+    IntentKind,
+    Rows,
+    decode_entry,
+    decode_inode,
+    encode_entry,
+    entry_key,
+    entry_prefix,
+    inode_key,
+    inode_with_entry_change,
+    mode_and_gid_of_inode,
+    name_of_entry_key,
+    type_of_inode,
+)
+
+# A page of a directory, packed: less than a body may have, and as many entries as its
+# declaration allows. An entry takes its name, 3 bytes a group of its stripe, and no more than
+# this beside.
+PAGE_BYTES = 900_000
+PAGE_ENTRIES = 4096
+ENTRY_BYTES = 192
+
+
+class Removed(NamedTuple):
+    """The reply, and the intent to purge the file that went with its last name, if one did."""
+
+    reply: Empty
+    purge: Intent | None
+
+
+class Namespace:
+    """The names in one group, its inodes and its intents. One object a group."""
+
+    __slots__ = ("_env", "_rows", "group", "inodes", "intents")
+
+    def __init__(self, group: int, rows: Rows, env: Env) -> None:
+        self.group = group
+        self.intents = Intents(group, rows)
+        self.inodes = Inodes(group, rows, env, self.intents)
+        self._rows = rows
+        self._env = env
+
+    # ---------------------------------------------------------------------- reading
+
+    def lookup(self, message: Lookup) -> LookupReply:
+        """The entry, and its inode if that is at home here. ENOENT, ENOTDIR."""
+        parent, name = message
+        self._directory(parent, name)
+        entry = self._entry(parent, name)
+        return LookupReply(entry.ino, entry.type, self._attributes(entry, name))
+
+    def read_directory(self, message: ReadDirectory) -> ReadDirectoryReply:
+        """A page of entries by name, after `after`. ENOENT, ENOTDIR.
+
+        No longer than a reply can be, nor than `most` entries. An entry that is there during the
+        whole walk is in exactly one page, whatever else is made or removed meanwhile.
+        """
+        ino, after, most = message
+        self._directory(ino)
+        most = max(1, min(most, PAGE_ENTRIES))
+        after_key = entry_key(self.group, ino, after) if after else b""
+        entries: list[EntryRecord] = []
+        page_bytes = 0
+        for key, value in self._rows.scan(entry_prefix(self.group, ino), after_key):
+            name = name_of_entry_key(key)
+            entry = decode_entry(value)
+            inode = self.inodes.find(entry.ino) if self._is_local(entry.ino) else None
+            page_bytes += ENTRY_BYTES + len(name) + (3 * len(inode.layout.stripe) if inode else 0)
+            if len(entries) == most or (entries and page_bytes > PAGE_BYTES):
+                return ReadDirectoryReply(tuple(entries), more=True)
+            entries.append(EntryRecord(name, entry.ino, entry.type, inode))
+        return ReadDirectoryReply(tuple(entries), more=False)
+
+    # ----------------------------------------------------------------------- making
+
+    def open(self, message: Open) -> OpenReply:
+        """The entry, made with a new file if it is missing and `create` is set.
+
+        What is there may be a directory or a symlink: the client decides what that means.
+        ENOENT, ENOTDIR; EEXIST if `exclusive` too; EINVAL for a layout or a name that cannot be.
+        """
+        parent, name = message.parent, message.name
+        directory = self._directory(parent, name)
+        entry = self._find(parent, name)
+        if entry is not None:
+            if message.create and message.exclusive:
+                raise RemoteError(errno.EEXIST, "there is an entry of this name", name)
+            attributes = self._attributes(entry, name)
+            return OpenReply(entry.ino, entry.type, created=False, attributes=attributes)
+        if not message.create:
+            raise RemoteError(errno.ENOENT, "there is no entry of this name", name)
+        _require_name(name)
+        _require_layout(message.layout, name)
+        now_ns = self._env.clock.time_ns()
+        mode, gid = inherit(
+            *mode_and_gid_of_inode(directory), message.mode, message.gid, directory=False
+        )
+        inode = new_inode(
+            self.inodes.allocate(),
+            FileType.FILE,
+            mode=mode,
+            uid=message.uid,
+            gid=gid,
+            now_ns=now_ns,
+            layout=message.layout,
+        )
+        self.inodes.put(inode)
+        self._put_entry(parent, directory, name, Entry(inode.ino, inode.type), now_ns)
+        return OpenReply(inode.ino, inode.type, created=True, attributes=inode)
+
+    def check_absent(self, parent: int, name: bytes) -> Attributes:
+        """The directory in which `name` may be made. ENOENT, ENOTDIR, EEXIST, EINVAL."""
+        directory = self._directory(parent, name)
+        self._require_absent(parent, name)
+        return decode_inode(directory)
+
+    def add_entry(self, parent: int, name: bytes, ino: int, file_type: FileType) -> None:
+        """Give an inode, which may be at home anywhere, a name. Errors as of `check_absent`."""
+        directory = self._directory(parent, name)
+        self._require_absent(parent, name)
+        now_ns = self._env.clock.time_ns()
+        self._put_entry(parent, directory, name, Entry(ino, file_type), now_ns)
+
+    # --------------------------------------------------------------------- removing
+
+    def remove_entry(self, parent: int, name: bytes, ino: int) -> None:
+        """Take the name from an inode. ENOENT if `name` is not, or no longer, this inode."""
+        directory = self._directory(parent, name)
+        if self._entry(parent, name).ino != ino:
+            raise RemoteError(errno.ENOENT, f"this name is not inode {ino:#x} any more", name)
+        self._delete_entry(parent, directory, name, self._env.clock.time_ns())
+
+    def unlink(self, message: Unlink) -> Removed:
+        """Remove the entry of a file, and its inode if that was the last.
+
+        ENOENT, ENOTDIR; EISDIR for a directory, as on Linux.
+        """
+        parent, name = message
+        directory = self._directory(parent, name)
+        entry = self._entry(parent, name)
+        if entry.type == FileType.DIRECTORY:
+            raise RemoteError(errno.EISDIR, "this is a directory: remove it as one", name)
+        inode = self._local_inode(entry, name)
+        now_ns = self._env.clock.time_ns()
+        self._delete_entry(parent, directory, name, now_ns)
+        return Removed(Empty(), self._unlink_inode(inode, now_ns))
+
+    def begin_rmdir(self, message: RemoveDirectory, call: Call | None = None) -> Intent:
+        """First step: from here until the end the name is neither renamed nor removed.
+
+        `call` is whom the recovery is to answer. ENOENT, ENOTDIR; NOT_READY while somebody else
+        is removing it.
+        """
+        parent, name = message
+        self._directory(parent, name)
+        entry = self._entry(parent, name)
+        if entry.type != FileType.DIRECTORY:
+            raise RemoteError(errno.ENOTDIR, "this is not a directory", name)
+        self.intents.require_none(IntentKind.RMDIR, entry.ino, name)
+        intent = Intent(IntentKind.RMDIR, entry.ino, call, parent=parent, name=name)
+        self.intents.add(intent)
+        return intent
+
+    def finish_rmdir(self, intent: Intent) -> Empty:
+        """Last step, when the inode is dropped. Done already counts as done."""
+        if self.intents.get(IntentKind.RMDIR, intent.ino) is not None:
+            self.remove_entry(intent.parent, intent.name, intent.ino)
+            self.intents.finish(intent)
+        return Empty()
+
+    def abort_rmdir(self, intent: Intent) -> None:
+        """Instead of the last step, when the inode was not dropped."""
+        self.intents.finish(intent)
+
+    # --------------------------------------------------------------------- renaming
+
+    def rename(self, message: Rename) -> Removed:
+        """Give an entry another name, replacing what has that name.
+
+        Both names have to be in this group, and a directory stays in its directory: EXDEV tells
+        that more is not supported yet. ENOENT, ENOTDIR, EINVAL; EISDIR for a file over a
+        directory, ENOTDIR for a directory over anything else, ENOTEMPTY; NOT_READY while a
+        directory of one of the names is being removed.
+        """
+        parent, name, new_parent, new_name = message
+        if not (self._is_local(parent) and self._is_local(new_parent)):
+            raise RemoteError(
+                errno.EXDEV, "renaming between directories of two groups is not supported yet", name
+            )
+        directory = self._directory(parent, name)
+        new_directory = self._directory(new_parent, new_name)
+        entry = self._entry(parent, name)
+        _require_name(new_name)
+        target = self._find(new_parent, new_name)
+        if target is not None and target.ino == entry.ino:
+            return Removed(Empty(), None)  # two names of one inode, or one name: nothing happens
+        if entry.type == FileType.DIRECTORY:
+            if parent != new_parent:
+                raise RemoteError(
+                    errno.EXDEV, "moving a directory between directories is not supported yet", name
+                )
+            self.intents.require_none(IntentKind.RMDIR, entry.ino, name)
+        if target is not None:
+            self._require_replaceable(entry, target, new_name)
+        moved = self._local_inode(entry, name) if self._is_local(entry.ino) else None
+
+        now_ns = self._env.clock.time_ns()
+        purge = self._drop_target(target, new_name, now_ns)
+        if moved is not None:
+            self.inodes.put(moved._replace(ctime_ns=now_ns, change=moved.change + 1))
+        self._rows.delete(entry_key(self.group, parent, name))
+        self._rows.put(entry_key(self.group, new_parent, new_name), encode_entry(*entry))
+        came = 1 if target is None else 0
+        if parent == new_parent:
+            self._touch(parent, directory, came - 1, now_ns)
+        else:
+            self._touch(parent, directory, -1, now_ns)
+            self._touch(new_parent, new_directory, came, now_ns)
+        return Removed(Empty(), purge)
+
+    def _require_replaceable(self, entry: Entry, target: Entry, name: bytes) -> None:
+        """Raise unless `entry` may take the name of `target`."""
+        if target.type != FileType.DIRECTORY:
+            if entry.type == FileType.DIRECTORY:
+                raise RemoteError(errno.ENOTDIR, "a directory cannot replace a file", name)
+            self._local_inode(target, name)
+            return
+        if entry.type != FileType.DIRECTORY:
+            raise RemoteError(errno.EISDIR, "a file cannot replace a directory", name)
+        self.intents.require_none(IntentKind.RMDIR, target.ino, name)
+        if not self._is_local(target.ino):
+            raise RemoteError(
+                errno.EXDEV, "replacing a directory of another group is not supported yet", name
+            )
+        self.inodes.require_empty(target.ino, name)
+
+    def _drop_target(self, target: Entry | None, name: bytes, now_ns: int) -> Intent | None:
+        """Take one name from what a rename replaces, which was found replaceable."""
+        if target is None:
+            return None
+        if target.type == FileType.DIRECTORY:
+            self.inodes.delete(target.ino)
+            return None
+        return self._unlink_inode(self._local_inode(target, name), now_ns)
+
+    # ----------------------------------------------------------------------- inside
+
+    def _is_local(self, ino: int) -> bool:
+        return home_group(ino) == self.group
+
+    def _directory(self, ino: int, name: bytes = b"") -> bytes:
+        """The value of the directory's inode. ENOENT if it is not here, ENOTDIR."""
+        value = self._rows.get(inode_key(self.group, ino))
+        if value is None:
+            raise RemoteError(
+                errno.ENOENT, f"there is no directory {ino:#x} in group {self.group}", name
+            )
+        if type_of_inode(value) != FileType.DIRECTORY:
+            raise RemoteError(errno.ENOTDIR, f"inode {ino:#x} is not a directory", name)
+        return value
+
+    def _find(self, parent: int, name: bytes) -> Entry | None:
+        value = self._rows.get(entry_key(self.group, parent, name))
+        return None if value is None else decode_entry(value)
+
+    def _entry(self, parent: int, name: bytes) -> Entry:
+        value = self._rows.get(entry_key(self.group, parent, name))
+        if value is None:
+            raise RemoteError(errno.ENOENT, "there is no entry of this name", name)
+        return decode_entry(value)
+
+    def _require_absent(self, parent: int, name: bytes) -> None:
+        _require_name(name)
+        if self._find(parent, name) is not None:
+            raise RemoteError(errno.EEXIST, "there is an entry of this name", name)
+
+    def _attributes(self, entry: Entry, name: bytes) -> Attributes | None:
+        """The inode of an entry; None if another group has to be asked."""
+        return self._local_inode(entry, name) if self._is_local(entry.ino) else None
+
+    def _local_inode(self, entry: Entry, name: bytes) -> Attributes:
+        """The inode of an entry, which has to be at home here."""
+        inode = self.inodes.find(entry.ino)
+        if inode is not None:
+            return inode
+        if not self._is_local(entry.ino):
+            raise RemoteError(
+                errno.EXDEV,
+                f"inode {entry.ino:#x} has its home in another group: not supported yet",
+                name,
+            )
+        if entry.type == FileType.DIRECTORY:  # it is being removed: its inode goes first
+            raise RemoteError(errno.ENOENT, "the directory was removed", name)
+        raise RemoteError(errno.EIO, f"inode {entry.ino:#x} of this entry is lost", name)
+
+    def _unlink_inode(self, inode: Attributes, now_ns: int) -> Intent | None:
+        """Take one name from a file. With the last one, it goes, and its chunks are to go."""
+        if inode.nlink > 1:
+            self.inodes.put(
+                inode._replace(nlink=inode.nlink - 1, ctime_ns=now_ns, change=inode.change + 1)
+            )
+            return None
+        self.inodes.delete(inode.ino)
+        if inode.type != FileType.FILE:
+            return None  # it has no chunks
+        intent = Intent(
+            IntentKind.PURGE,
+            inode.ino,
+            truncation=inode.truncation,
+            size=inode.size,
+            layout=inode.layout,
+        )
+        self.intents.add(intent)
+        return intent
+
+    def _put_entry(
+        self, parent: int, directory: bytes, name: bytes, entry: Entry, now_ns: int
+    ) -> None:
+        self._rows.put(entry_key(self.group, parent, name), encode_entry(*entry))
+        self._touch(parent, directory, 1, now_ns)
+
+    def _delete_entry(self, parent: int, directory: bytes, name: bytes, now_ns: int) -> None:
+        self._rows.delete(entry_key(self.group, parent, name))
+        self._touch(parent, directory, -1, now_ns)
+
+    def _touch(self, ino: int, directory: bytes, delta: int, now_ns: int) -> None:
+        """Note that `delta` entries came to a directory whose inode had the value `directory`."""
+        self._rows.put(
+            inode_key(self.group, ino), inode_with_entry_change(directory, now_ns, delta)
+        )
+
+
+def _require_name(name: bytes) -> None:
+    problem = check_name(name)
+    if problem:
+        raise RemoteError(problem, "nothing can have this name", name)
+
+
+def _require_layout(layout: LayoutRecord, name: bytes) -> None:
+    try:
+        Layout(*layout)
+    except ValueError as problem:
+        raise RemoteError(errno.EINVAL, str(problem), name) from None

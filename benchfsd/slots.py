@@ -1,0 +1,102 @@
+"""Exactly once: the answer to each mutation is stored with its effect, and given again.
+
+A session has slots, each used for one call at a time. A call carries (session, slot,
+sequence); when it comes again with the same sequence, because the connection was lost before
+the answer arrived, the stored answer is sent and nothing is done. `record` must be called in
+the same batch as the effect, with no await in between.
+
+Refusals are recorded like replies: a create that was refused with EEXIST must be refused
+again, even if the name has become free meanwhile, or a retry could do what its caller was
+told not to have happened. What is not final (`is_final`) is not recorded: then nothing was
+done, and the retry is to do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import Code
+from benchfsd.rows import (
+    SESSION_BYTES,
+    Answer,
+    Call,
+    Kind,
+    Rows,
+    decode_slot,
+    encode_slot,
+    kind_prefix,
+    session_of_slot_key,
+    session_prefix,
+    slot_key,
+)
+
+_NO_SLOT_AFTER = b"\xff\xff"  # the last slot of a session
+
+
+def is_final(code: int) -> bool:
+    """Whether an error with this code is the answer to the call, rather than "ask again".
+
+    The errno values are final; those of messages.Code are about epochs and readiness.
+    """
+    return code < Code.STALE_EPOCH
+
+
+class Slots:
+    """The slots of all sessions and groups of a node."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def replay(self, group: int, call: Call) -> Answer | None:
+        """The answer that this call already got; None if it is to be executed.
+
+        Raises RemoteError: STALE_SEQUENCE if the slot has answered a later call, so that nobody
+        can be waiting for this one; BAD_MESSAGE if the session is not 16 bytes.
+        """
+        value = self._rows.get(_key(group, call))
+        if value is None:
+            return None
+        answered, answer = decode_slot(value)
+        if call.sequence > answered:
+            return None
+        if call.sequence == answered:
+            return answer
+        raise RemoteError(
+            Code.STALE_SEQUENCE,
+            f"slot {call.slot} has answered call {answered}: call {call.sequence} came too late",
+        )
+
+    def record(self, group: int, call: Call, answer: Answer) -> None:
+        """Store the answer to a call, in place of the slot's last one."""
+        self._rows.put(_key(group, call), encode_slot(call.sequence, answer))
+
+    def forget(self, session: bytes, groups: Iterable[int]) -> int:
+        """Remove the slots of a session that has ended; returns how many there were."""
+        forgotten = 0
+        for group in groups:
+            for key, _ in self._rows.scan(session_prefix(group, session)):
+                forgotten += self._rows.delete(key)
+        return forgotten
+
+    def sessions(self, group: int) -> Iterator[bytes]:
+        """The sessions that have slots in a group. One look-up each, whatever their slots."""
+        prefix = kind_prefix(group, Kind.SLOT)
+        after = b""
+        while True:
+            first = next(self._rows.scan(prefix, after), None)
+            if first is None:
+                return
+            session = session_of_slot_key(first[0])
+            yield session
+            after = prefix + session + _NO_SLOT_AFTER
+
+
+def _key(group: int, call: Call) -> bytes:
+    if len(call.session) != SESSION_BYTES:
+        raise RemoteError(
+            Code.BAD_MESSAGE, f"the session has {len(call.session)} bytes, not {SESSION_BYTES}"
+        )
+    return slot_key(group, call.session, call.slot)

@@ -1,0 +1,1 @@
+"""The mount: pyfuse3 operations on top of the client library."""

@@ -1,0 +1,1 @@
+"""Frames, messages, transports, connections, pool and server: knows nothing of files."""

@@ -1,0 +1,119 @@
+"""What both ends of a connection share: frames over a link, PING and PONG, GOODBYE, the end.
+
+A channel is the `Receiver` of its link. Subclasses say what a frame means (`_frame`), where a
+payload belongs (`_allocate`) and what the end of the connection means (`_ended`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgpack
+import xxhash
+
+from benchfs.rpc.errors import ProtocolError
+from benchfs.rpc.frames import LIMITS, Frame, FrameReader, Kind, Limits, encode
+from benchfs.rpc.transports.base import Buffer, Link
+
+GOODBYE_TEXT_BYTES = 500
+
+
+class Channel:
+    """One end of a connection."""
+
+    link: Link
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = LIMITS) -> None:
+        self.loop = loop
+        self.last_heard = loop.time()
+        self.ended: str | None = None  # why the connection is over
+        self._reader = FrameReader(self._allocate, limits)
+        self._pack = msgpack.Packer().pack
+        self._goodbye: str | None = None  # the reason that either side gave
+
+    # ------------------------------------------------------------ Receiver
+
+    def connected(self, link: Link) -> None:
+        """Called by the transport, once."""
+        self.link = link
+
+    def get_buffer(self) -> memoryview:
+        """Where the link puts what it receives next."""
+        return self._reader.get_buffer()
+
+    def received(self, count: int) -> None:
+        """Handle the frames that `count` more bytes complete."""
+        self.last_heard = self.loop.time()
+        try:
+            self._frames(self._reader.received(count))
+        except ProtocolError as exc:
+            self.goodbye(str(exc))
+
+    def drained(self) -> None:
+        """Nothing waits for this at the client's end."""
+
+    def lost(self, reason: str) -> None:
+        """Called by the link, once and last."""
+        if self.ended is None:
+            self.ended = self._goodbye or reason
+            self._ended(self.ended)
+
+    # ------------------------------------------------------------ both ends
+
+    def goodbye(self, reason: str) -> None:
+        """Tell the peer why, then end the connection. Idempotent."""
+        if self.ended is None and self._goodbye is None:
+            self._goodbye = reason
+            self.link.write([encode(Kind.GOODBYE, 0, self._pack([reason[:GOODBYE_TEXT_BYTES]]))])
+            self.link.close()
+
+    def abort(self, reason: str) -> None:
+        """End the connection now."""
+        if self.ended is None:
+            self._goodbye = self._goodbye or reason
+            self.link.abort()
+
+    def ping(self) -> None:
+        """Ask for a sign of life; the answer moves `last_heard`."""
+        self._send_now([encode(Kind.PING, 0, b"")])
+
+    def _frames(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            kind = frame.kind
+            if frame.check and frame.payload is not None:
+                self._check_payload(frame.payload, frame)
+            if kind is Kind.PING:
+                self._send_now([encode(Kind.PONG, frame.call_id, b"")])
+            elif kind is Kind.GOODBYE:
+                self._goodbye = f"the peer ended the connection: {_reason(frame.body)}"
+                self.link.abort()
+                return
+            elif kind is not Kind.PONG:
+                self._frame(frame)
+            if self.ended is not None:
+                return
+
+    def _check_payload(self, payload: memoryview, frame: Frame) -> None:
+        if xxhash.xxh3_64_intdigest(payload) != frame.check:
+            raise ProtocolError(f"the payload of call {frame.call_id} fails its check")
+
+    def _send_now(self, buffers: Sequence[Buffer]) -> None:
+        if self.ended is None:
+            self.link.write(buffers)
+            self.link.flush()
+
+    # ------------------------------------------------------------ for subclasses
+
+    def _allocate(self, kind: Kind, call_id: int, body: list[object], size: int) -> memoryview:
+        raise ProtocolError(f"a {kind.name} frame carries no payload in this direction")
+
+    def _frame(self, frame: Frame) -> None:
+        raise ProtocolError(f"a {frame.kind.name} frame is not expected in this direction")
+
+    def _ended(self, reason: str) -> None:
+        """The connection is over."""
+
+
+def _reason(body: list[object]) -> str:
+    return str(body[0])[:GOODBYE_TEXT_BYTES] if body else "no reason given"

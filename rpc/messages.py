@@ -1,0 +1,500 @@
+"""What travels: every operation, its request and its reply, declared once.
+
+Client, server, documentation and fuzzers all use these declarations. A request is sent as
+`[operation, deadline_ms, group, epoch, slot, sequence, *fields]` (see `Envelope`), a reply as
+`[operation, *fields]`, an error as `[operation, *Failure fields]`.
+
+Units: sizes and offsets in bytes, times in nanoseconds since 1970 unless the name says more.
+Names and paths are bytes, exactly as the user gave them. This module knows the shapes; what an
+operation means is said by its handler in `benchfsd/handlers/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Annotated, NamedTuple, TypeVar
+
+from benchfs.rpc.schema import I64, U8, U16, U32, U64, Blob, Bool, Limit, Name, Text, Token
+
+Message = TypeVar("Message", bound=tuple[object, ...])
+
+
+class Op(IntEnum):
+    """Operation numbers. A number is never reused for something else."""
+
+    HELLO = 1
+    PROVE = 2
+    GET_MAP = 10
+    GET_STATUS = 11
+    LOOKUP = 20
+    OPEN = 21
+    MAKE_DIRECTORY = 22
+    UNLINK = 23
+    REMOVE_DIRECTORY = 24
+    RENAME = 25
+    READ_DIRECTORY = 26
+    GET_ATTRIBUTES = 30
+    SET_ATTRIBUTES = 31
+    REPORT_SIZE = 32
+    TRUNCATE = 33
+    MAKE_INODE = 40
+    DROP_INODE = 41
+    READ_CHUNK = 50
+    WRITE_CHUNK = 51
+    SYNC_FILE = 52
+    CUT_FILE = 53
+    PURGE_FILES = 54
+    LEND_CHUNK = 55
+    LEND_BOARD = 56
+
+
+class Code(IntEnum):
+    """Error codes beside the errno values (which are used as they are, below 1000)."""
+
+    STALE_EPOCH = 1001  # detail: the newer GroupRecord, packed
+    STALE_TRUNCATION = 1002  # detail: the newer truncation epoch, packed
+    STALE_SEQUENCE = 1003  # the slot has already answered a later call
+    NOT_READY = 1004  # the node is starting or stopping: try again
+    UNKNOWN_OPERATION = 1005
+    BAD_MESSAGE = 1006
+    UNAVAILABLE = 1007  # the node asked another node, which did not answer
+
+
+class Envelope(NamedTuple):
+    """What precedes the fields of every request."""
+
+    operation: U16
+    deadline_ms: U32  # how long the caller still waits
+    group: U16  # the group it is addressed to; with epoch 0: the node as such
+    epoch: U64  # the group's epoch as the caller knows it
+    slot: U16  # the caller's slot, for mutations
+    sequence: U64  # its sequence number there; 0: not a mutation
+
+
+class Failure(NamedTuple):
+    """The fields of an ERROR frame."""
+
+    code: U16  # errno, or a Code
+    text: Text
+    path: Annotated[bytes, Limit(4096)]
+    node: Text
+    detail: Annotated[bytes, Limit(65_536)]
+
+
+class Empty(NamedTuple):
+    """A reply that says no more than: done."""
+
+
+# ---------------------------------------------------------------- records inside messages
+
+
+class NodeRecord(NamedTuple):
+    """A node of the cluster map."""
+
+    node_id: Text
+    host: Text  # the machine, as failure domain
+    addresses: Annotated[tuple[Text, ...], Limit(16)]  # tcp://host:port, unix:///path
+    incarnation: U64
+
+
+class GroupRecord(NamedTuple):
+    """A group of the cluster map."""
+
+    group: U16
+    epoch: U64
+    nodes: Annotated[tuple[Text, ...], Limit(16)]  # primary first
+
+
+class LayoutRecord(NamedTuple):
+    """Where a file's chunks live: chunk i is in group stripe[(first + i) mod len(stripe)]."""
+
+    chunk_size: U32
+    first: U16
+    stripe: Annotated[tuple[U16, ...], Limit(4096)]  # empty: all groups of the cluster
+
+
+class Attributes(NamedTuple):
+    """An inode, as stat and open need it."""
+
+    ino: U64
+    type: U8  # benchfs.inode.FileType
+    mode: U16  # permission bits
+    nlink: U32
+    uid: U32
+    gid: U32
+    size: U64
+    truncation: U32  # truncation epoch: sizes reported under an older one are ignored
+    atime_ns: I64
+    mtime_ns: I64
+    ctime_ns: I64
+    change: U64  # counts every change of content or attributes
+    parent: U64  # of a directory; 0 for others
+    entries: U64  # in a directory; 0 for others
+    fanout: U16  # shards of a directory's entries; 0 for others
+    layout: LayoutRecord
+
+
+class EntryRecord(NamedTuple):
+    """One name of a directory, with attributes when they live in the same group."""
+
+    name: Name
+    ino: U64
+    type: U8
+    attributes: Attributes | None
+
+
+# ---------------------------------------------------------------- hello
+
+
+class Hello(NamedTuple):
+    """First frame of a connection: who speaks which versions, and a challenge."""
+
+    version_least: U16
+    version_greatest: U16
+    client_id: Token  # 16 random bytes: the session, the same over reconnects
+    role: Text  # "client" or "node"
+    nonce: Token  # 32 random bytes
+    features: Annotated[tuple[Text, ...], Limit(32)]
+
+
+class HelloReply(NamedTuple):
+    """The server's version, its challenge, and the proof that it knows the secret."""
+
+    version: U16
+    nonce: Token
+    proof: Token
+
+
+class Prove(NamedTuple):
+    """The client's proof, and what it wants this connection for."""
+
+    proof: Token
+    purpose: Text  # "calls", "bulk" or "descriptors"
+    uid: U32
+    gid: U32
+
+
+class Welcome(NamedTuple):
+    """Answer to the right proof; nothing about the cluster is said before it."""
+
+    node_id: Text
+    cluster_id: Text
+    incarnation: U64
+    map_version: U64
+    credits: U32  # calls in flight that this connection allows
+    host: Text
+    unix_path: Text  # the node's unix socket, for clients on its host; may be empty
+    features: Annotated[tuple[Text, ...], Limit(32)]
+
+
+# ---------------------------------------------------------------- cluster
+
+
+class GetMap(NamedTuple):
+    """The whole cluster map."""
+
+
+class MapReply(NamedTuple):
+    """The cluster map as this node knows it."""
+
+    cluster_id: Text
+    name: Text
+    mode: Text  # volatile, writeback or durable
+    chunk_size: U32
+    nodes: Annotated[tuple[NodeRecord, ...], Limit(65_536)]
+    groups: Annotated[tuple[GroupRecord, ...], Limit(65_536)]
+
+
+class GetStatus(NamedTuple):
+    """How the node is."""
+
+
+class StatusReply(NamedTuple):
+    """A node's own figures; also what statvfs sums up."""
+
+    node_id: Text
+    version: Text
+    transport: Text  # engine in use, and why if it is a fallback
+    mode: Text
+    uptime_ms: U64
+    rss_bytes: U64
+    connections: U32
+    total_bytes: U64
+    free_bytes: U64  # that can still be written: above the reserve
+    chunk_bytes: U64
+    chunks: U64
+    inodes: U64
+    groups_led: U32
+
+
+# ------------------------------------------------------ namespace: to the group of the entry
+
+
+class Lookup(NamedTuple):
+    """The entry `name` of the directory `parent`."""
+
+    parent: U64
+    name: Name
+
+
+class LookupReply(NamedTuple):
+    """Attributes are absent when the inode's home is another group: ask there."""
+
+    ino: U64
+    type: U8
+    attributes: Attributes | None
+
+
+class Open(NamedTuple):
+    """Open a file by name; creates it if `create`."""
+
+    parent: U64
+    name: Name
+    create: Bool
+    exclusive: Bool
+    mode: U16
+    uid: U32
+    gid: U32
+    layout: LayoutRecord  # for a new file
+
+
+class OpenReply(NamedTuple):
+    """`ino`, `type` as in LookupReply; `created` tells whether this call made the file."""
+
+    ino: U64
+    type: U8
+    created: Bool
+    attributes: Attributes | None
+
+
+class MakeDirectory(NamedTuple):
+    """Make a directory entry and its inode, which gets a home group of its own."""
+
+    parent: U64
+    name: Name
+    mode: U16
+    uid: U32
+    gid: U32
+
+
+class AttributesReply(NamedTuple):
+    """The inode after the call."""
+
+    attributes: Attributes
+
+
+class Unlink(NamedTuple):
+    """Remove the entry of a file, and the file with its last entry."""
+
+    parent: U64
+    name: Name
+
+
+class RemoveDirectory(NamedTuple):
+    """Remove the entry of an empty directory, and the directory."""
+
+    parent: U64
+    name: Name
+
+
+class Rename(NamedTuple):
+    """Give an entry another name; both names in one group."""
+
+    parent: U64
+    name: Name
+    new_parent: U64
+    new_name: Name
+
+
+class ReadDirectory(NamedTuple):
+    """Entries in the order of their names, after the name `after` (empty: from the start)."""
+
+    ino: U64
+    after: Name
+    most: U16  # entries in a page, at the most
+
+
+class ReadDirectoryReply(NamedTuple):
+    """A page; `more` tells whether another one follows."""
+
+    entries: Annotated[tuple[EntryRecord, ...], Limit(4096)]
+    more: Bool
+
+
+# ---------------------------------------------------------------- inodes: to the home group
+
+
+class GetAttributes(NamedTuple):
+    """Attributes of an inode by number."""
+
+    ino: U64
+
+
+class SetAttributes(NamedTuple):
+    """Change what is not None."""
+
+    ino: U64
+    mode: U16 | None
+    uid: U32 | None
+    gid: U32 | None
+    atime_ns: I64 | None
+    mtime_ns: I64 | None
+
+
+class ReportSize(NamedTuple):
+    """A writer's greatest end of acknowledged bytes; merged by maximum, see DESIGN of sizes."""
+
+    ino: U64
+    truncation: U32
+    end: U64
+    mtime_ns: I64
+
+
+class Truncate(NamedTuple):
+    """Set the size, up or down. Starts a new truncation epoch."""
+
+    ino: U64
+    size: U64
+
+
+class MakeInode(NamedTuple):
+    """Between nodes: make a directory's inode in the group addressed."""
+
+    parent: U64
+    mode: U16
+    uid: U32
+    gid: U32
+
+
+class DropInode(NamedTuple):
+    """Between nodes: remove a directory's inode if it is empty; done already counts as done."""
+
+    ino: U64
+
+
+# ---------------------------------------------------------------- chunks: to the group of the chunk
+
+
+class ReadChunk(NamedTuple):
+    """Bytes of a chunk; the payload of the reply ends where the chunk's bytes end."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    offset: U32
+    length: U32
+
+
+class ReadChunkReply(NamedTuple):
+    """`checks`: xxh3_64 of each piece of the payload, cut at absolute 64 KiB blocks."""
+
+    version: U64  # changes with every write to the chunk; 0: there is no chunk (a hole)
+    checks: Blob
+
+
+class WriteChunk(NamedTuple):
+    """The payload belongs at `offset` of the chunk; `checks` as in ReadChunkReply."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    offset: U32
+    checks: Blob
+
+
+class WriteChunkReply(NamedTuple):
+    """The chunk's version after the write."""
+
+    version: U64
+
+
+class SyncFile(NamedTuple):
+    """Make the acknowledged bytes of a file on this node as durable as the mode promises."""
+
+    ino: U64
+
+
+class CutFile(NamedTuple):
+    """Between nodes: cut a file's chunks on this node to `size`, under a new epoch."""
+
+    ino: U64
+    truncation: U32
+    size: U64
+    chunk_size: U32
+
+
+class PurgeFiles(NamedTuple):
+    """Between nodes: remove all chunks of these inodes from this node."""
+
+    inos: Annotated[tuple[U64, ...], Limit(4096)]
+
+
+class LendChunk(NamedTuple):
+    """Same host: pass the chunk file's descriptor, read-only, with this reply."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+
+
+class LendChunkReply(NamedTuple):
+    """The loan is good while the board's cell `cell` still holds `stamp`."""
+
+    cell: U32
+    stamp: U64
+    version: U64
+    length: U32  # bytes of the chunk; what is missing to its end is a hole
+    checks: Blob  # of the whole blocks, the last one to `length`
+
+
+class LendBoard(NamedTuple):
+    """Same host: pass the descriptor of the node's board of loans with this reply."""
+
+
+class LendBoardReply(NamedTuple):
+    """The board: an array of u64 cells, each changed before the chunk lent under it changes."""
+
+    cells: U32
+
+
+class Operation(NamedTuple):
+    """One operation: its number, its request and its reply."""
+
+    op: Op
+    request: type
+    reply: type
+    mutates: bool  # carries a slot and a sequence, and is executed exactly once
+
+
+def _table(*rows: Operation) -> dict[int, Operation]:
+    return {int(row.op): row for row in rows}
+
+
+OPERATIONS = _table(
+    Operation(Op.HELLO, Hello, HelloReply, False),
+    Operation(Op.PROVE, Prove, Welcome, False),
+    Operation(Op.GET_MAP, GetMap, MapReply, False),
+    Operation(Op.GET_STATUS, GetStatus, StatusReply, False),
+    Operation(Op.LOOKUP, Lookup, LookupReply, False),
+    Operation(Op.OPEN, Open, OpenReply, True),
+    Operation(Op.MAKE_DIRECTORY, MakeDirectory, AttributesReply, True),
+    Operation(Op.UNLINK, Unlink, Empty, True),
+    Operation(Op.REMOVE_DIRECTORY, RemoveDirectory, Empty, True),
+    Operation(Op.RENAME, Rename, Empty, True),
+    Operation(Op.READ_DIRECTORY, ReadDirectory, ReadDirectoryReply, False),
+    Operation(Op.GET_ATTRIBUTES, GetAttributes, AttributesReply, False),
+    Operation(Op.SET_ATTRIBUTES, SetAttributes, AttributesReply, True),
+    Operation(Op.REPORT_SIZE, ReportSize, AttributesReply, False),  # a maximum: repeats do no harm
+    Operation(Op.TRUNCATE, Truncate, AttributesReply, True),
+    Operation(Op.MAKE_INODE, MakeInode, AttributesReply, True),
+    Operation(Op.DROP_INODE, DropInode, Empty, True),
+    Operation(Op.READ_CHUNK, ReadChunk, ReadChunkReply, False),
+    Operation(Op.WRITE_CHUNK, WriteChunk, WriteChunkReply, True),
+    Operation(Op.SYNC_FILE, SyncFile, Empty, False),
+    Operation(Op.CUT_FILE, CutFile, Empty, False),  # an epoch: repeats do no harm
+    Operation(Op.PURGE_FILES, PurgeFiles, Empty, False),
+    Operation(Op.LEND_CHUNK, LendChunk, LendChunkReply, False),
+    Operation(Op.LEND_BOARD, LendBoard, LendBoardReply, False),
+)
+BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
+
+Pack = Callable[[object], bytes]

@@ -1,0 +1,190 @@
+"""The connection pool: one multiplexed connection per peer and purpose, made when needed.
+
+Small calls, bulk transfers and passed descriptors have connections of their own, so that
+4 MiB never stand in front of a stat. A peer's unix socket is tried before TCP when it is on
+this host. After a failure the next attempt waits, doubling up to a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from benchfs.rpc.connection import Connection
+from benchfs.rpc.errors import ConnectionLostError, HandshakeError, RpcError
+from benchfs.rpc.handshake import NONCE_BYTES, ClientHandshake
+from benchfs.rpc.transports.base import Transport
+
+BACKOFF_FIRST_SECONDS = 0.02
+BACKOFF_MOST_SECONDS = 1.0
+
+
+class Peer(NamedTuple):
+    """Where a node can be reached; `node_id` may be empty before the first HELLO."""
+
+    node_id: str
+    addresses: tuple[str, ...]
+
+
+class Credentials(NamedTuple):
+    """What this client shows in HELLO."""
+
+    secret: bytes
+    client_id: bytes  # 16 bytes: the session
+    role: str
+    uid: int
+    gid: int
+    token_bytes: Callable[[int], bytes]
+
+
+class _Key(NamedTuple):
+    peer: str
+    purpose: str
+
+
+class _Failing:
+    """A peer that could not be reached: when to try again."""
+
+    __slots__ = ("delay", "until")
+
+    def __init__(self) -> None:
+        self.delay = BACKOFF_FIRST_SECONDS
+        self.until = 0.0
+
+
+class Pool:
+    """Connections of one client. All methods belong to the event loop's thread."""
+
+    def __init__(self, transports: Callable[[str], Transport], credentials: Credentials) -> None:
+        self._transports = transports
+        self._credentials = credentials
+        self._ready: dict[_Key, Connection] = {}
+        self._opening: dict[_Key, asyncio.Task[Connection]] = {}
+        self._failing: dict[_Key, _Failing] = {}
+        self._closed = False
+
+    def ready(self, node_id: str, purpose: str) -> Connection | None:
+        """The connection if there is one, without waiting: the fast path."""
+        return self._ready.get(_Key(node_id, purpose))
+
+    async def connect(self, peer: Peer, purpose: str, *, timeout: float) -> Connection:
+        """The connection to `peer` for `purpose`, opened if necessary.
+
+        Raises ConnectionLostError (nobody answers, with the reason of the last address tried)
+        or HandshakeError. When the backoff after a failure does not end within `timeout`
+        seconds, waits that long and raises the failure.
+        """
+        key = _Key(peer.node_id or ",".join(peer.addresses), purpose)
+        found = self._ready.get(key)
+        if found is not None:
+            return found
+        if self._closed:
+            raise ConnectionLostError("the client is closed", sent=False)
+        opening = self._opening.get(key)
+        if opening is None:
+            opening = asyncio.get_running_loop().create_task(self._open(key, peer, timeout))
+            self._opening[key] = opening
+            opening.add_done_callback(lambda _: self._opening.pop(key, None))
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(opening)
+        except TimeoutError:
+            raise ConnectionLostError(
+                f"no connection to {', '.join(peer.addresses)} within {timeout:.1f} s", sent=False
+            ) from None
+
+    async def close(self) -> None:
+        """Say goodbye on every connection and wait until they are gone."""
+        self._closed = True
+        opening = list(self._opening.values())
+        for task in opening:
+            task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
+        for connection in list(self._ready.values()):
+            connection.goodbye("the client is closing")
+        self._ready.clear()
+
+    # ------------------------------------------------------------ opening
+
+    async def _open(self, key: _Key, peer: Peer, timeout: float) -> Connection:
+        loop = asyncio.get_running_loop()
+        failing = self._failing.setdefault(key, _Failing())
+        wait = failing.until - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        try:
+            connection = await self._try_addresses(peer, key.purpose, timeout)
+        except RpcError:
+            failing.until = loop.time() + failing.delay
+            failing.delay = min(failing.delay * 2, BACKOFF_MOST_SECONDS)
+            raise
+        self._failing.pop(key, None)
+        if self._closed:
+            connection.goodbye("the client is closing")
+            raise ConnectionLostError("the client is closed", sent=False)
+        self._ready[key] = connection
+        connection.on_end = lambda: self._forget(key, connection)
+        if connection.ended is not None:
+            self._forget(key, connection)
+            raise ConnectionLostError(connection.ended, sent=False)
+        return connection
+
+    def _forget(self, key: _Key, connection: Connection) -> None:
+        if self._ready.get(key) is connection:
+            del self._ready[key]
+
+    async def _try_addresses(self, peer: Peer, purpose: str, timeout: float) -> Connection:
+        failure: RpcError = ConnectionLostError("the node has no address", sent=False)
+        for address in sorted(peer.addresses, key=_preference):
+            if purpose == "descriptors" and urlsplit(address).scheme != "unix":
+                continue
+            try:
+                connection = await self._connect(address, purpose, timeout)
+            except OSError as exc:
+                reason = exc.strerror or str(exc)
+                failure = ConnectionLostError(f"{address}: {reason}", sent=False)
+            except RpcError as exc:
+                failure = exc
+            else:
+                assert connection.welcome is not None
+                if not peer.node_id or connection.welcome.node_id == peer.node_id:
+                    return connection
+                other = connection.welcome.node_id
+                connection.goodbye("this is another node")
+                failure = HandshakeError(f"{address} is node {other}, not {peer.node_id}")
+        raise failure
+
+    async def _connect(self, address: str, purpose: str, timeout: float) -> Connection:
+        loop = asyncio.get_running_loop()
+        who = self._credentials
+        connection = Connection(loop)
+        transport = self._transports(urlsplit(address).scheme)
+        try:
+            async with asyncio.timeout(timeout):
+                await transport.connect(address, connection)
+                handshake = ClientHandshake(
+                    who.secret, who.client_id, who.role, who.token_bytes(NONCE_BYTES)
+                )
+                await connection.greet(
+                    handshake, purpose, uid=who.uid, gid=who.gid, timeout=timeout
+                )
+        except TimeoutError:
+            connection_abort(connection, "connecting took too long")
+            raise ConnectionLostError(f"{address}: connecting took too long", sent=False) from None
+        except BaseException:
+            connection_abort(connection, "the handshake failed")
+            raise
+        return connection
+
+
+def connection_abort(connection: Connection, reason: str) -> None:
+    """Abort a connection that may not have got its link yet."""
+    if hasattr(connection, "link"):
+        connection.abort(reason)
+
+
+def _preference(address: str) -> int:
+    """Unix sockets first: no TCP stack, and descriptors can be passed."""
+    return 0 if urlsplit(address).scheme == "unix" else 1

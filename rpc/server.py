@@ -1,0 +1,407 @@
+"""The answering end: accepts connections, authenticates them, and runs handlers.
+
+A handler that need not wait returns its `Reply` inside the receive callback: no task, no
+future. One that must wait returns an awaitable and gets a task, which ends with the
+connection unless the operation mutates (then it runs to its end and its reply is dropped).
+While the gate's batch is open (a storage transaction of this turn), replies are held back
+until it has committed: nothing is acknowledged that is not stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from benchfs.rpc.buffers import BufferPool
+from benchfs.rpc.channel import Channel
+from benchfs.rpc.errors import HandshakeError, ProtocolError, RemoteError
+from benchfs.rpc.frames import HANDSHAKE_LIMITS, LIMITS, Frame, Kind, encode
+from benchfs.rpc.handshake import NONCE_BYTES, ServerHandshake
+from benchfs.rpc.messages import (
+    OPERATIONS,
+    Code,
+    Envelope,
+    Failure,
+    Hello,
+    Op,
+    Operation,
+    Prove,
+    Welcome,
+)
+from benchfs.rpc.schema import decoder
+from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Link, Listener, Transport
+
+log = logging.getLogger("benchfs.rpc")
+
+HANDSHAKE_SECONDS = 5.0
+HALF_OPEN_MOST = 64
+CREDITS = 512
+# A peer that says nothing is asked after the first, and given up after the second.
+IDLE_PING_SECONDS = 15.0
+IDLE_DEAD_SECONDS = 45.0
+ENVELOPE_FIELDS = len(Envelope._fields)
+
+
+class Caller(NamedTuple):
+    """The authenticated peer of a connection."""
+
+    session: bytes  # client id of its HELLO
+    role: str
+    purpose: str
+    uid: int
+    gid: int
+
+
+class Call(NamedTuple):
+    """One request as a handler sees it."""
+
+    operation: Operation
+    envelope: Envelope
+    message: tuple[object, ...]
+    payload: memoryview | None
+    caller: Caller
+    deadline: float  # loop time
+
+
+class Reply(NamedTuple):
+    """A handler's answer. `done` is called when the payload has been sent, or never will be."""
+
+    message: tuple[object, ...]
+    payload: tuple[Buffer, ...] = ()
+    descriptors: tuple[int, ...] = ()
+    done: Callable[[], None] | None = None
+
+
+Handler = Callable[[Call], Reply | Awaitable[Reply]]
+
+
+class Gate(Protocol):
+    """Where replies wait for the storage transaction of this turn."""
+
+    batch_open: bool
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call back when the open batch has committed."""
+
+
+class Identity(NamedTuple):
+    """What the server says of itself once the peer has proved the secret."""
+
+    node_id: str
+    cluster_id: str
+    secret: bytes
+    incarnation: int
+    host: str
+    unix_path: str
+    token_bytes: Callable[[int], bytes]  # randomness for the challenge
+    map_version: Callable[[], int]
+
+
+class Server:
+    """All connections of one node."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        handlers: Mapping[Op, Handler],
+        buffers: BufferPool,
+        gate: Gate | None = None,
+    ) -> None:
+        self.identity = identity
+        self.handlers = handlers
+        self.buffers = buffers
+        self.gate = gate
+        self.connections: set[ServerConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.addresses: list[str] = []
+        self._listeners: list[Listener] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def listen(self, transport: Transport, address: str) -> str:
+        """Accept connections at `address`; returns it with the real port. Raises OSError."""
+        listener = await transport.listen(address, self._accept)
+        self._listeners.append(listener)
+        self.addresses.append(listener.address)
+        if self._timer is None:
+            self._timer = self._loop.call_later(IDLE_PING_SECONDS, self._look)
+        return listener.address
+
+    async def close(self, grace: float) -> None:
+        """Accept nothing more, let running calls finish for `grace` seconds, say goodbye."""
+        for listener in self._listeners:
+            listener.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=grace)
+        for connection in list(self.connections):
+            connection.goodbye("the node is stopping")
+        for task in list(self.tasks):
+            task.cancel()
+        while self.connections:
+            await asyncio.sleep(0)
+            for connection in list(self.connections):
+                if connection.link.waiting_bytes == 0:
+                    connection.abort("the node has stopped")
+            grace -= 0.01
+            if grace < 0:
+                for connection in list(self.connections):
+                    connection.abort("the node has stopped")
+            await asyncio.sleep(0.01)
+
+    def _accept(self) -> ServerConnection:
+        connection = ServerConnection(self._loop, self)
+        self.connections.add(connection)
+        return connection
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for connection in list(self.connections):
+            silent = now - connection.last_heard
+            if silent > IDLE_DEAD_SECONDS:
+                connection.abort("the client has not answered a PING")
+            elif silent > IDLE_PING_SECONDS:
+                connection.ping()
+        self._timer = self._loop.call_later(IDLE_PING_SECONDS, self._look)
+
+
+class ServerConnection(Channel):
+    """One client's connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
+        super().__init__(loop, HANDSHAKE_LIMITS)
+        self.caller: Caller | None = None
+        self._server = server
+        self._handshake = ServerHandshake(
+            server.identity.secret, server.identity.token_bytes(NONCE_BYTES)
+        )
+        self._tasks: dict[int, tuple[asyncio.Task[None], Operation]] = {}
+        self._held: list[Callable[[], None]] = []  # writes that wait for the gate
+        self._held_bytes = 0
+        self._backlog: deque[Frame] = deque()  # requests that wait for the peer to read
+        self._timer = loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
+
+    def connected(self, link: Link) -> None:
+        """The first 64 strangers may speak; the others are turned away."""
+        super().connected(link)
+        half_open = sum(other.caller is None for other in self._server.connections)
+        if half_open > HALF_OPEN_MOST:
+            self.loop.call_soon(self.abort, "too many connections have not proved the secret")
+
+    def _too_slow(self) -> None:
+        self.abort("the handshake took too long")
+
+    # ------------------------------------------------------------ frames
+
+    def _allocate(self, kind: Kind, call_id: int, body: list[object], size: int) -> memoryview:
+        if kind is not Kind.REQUEST:
+            raise ProtocolError(f"a {kind.name} frame carries no payload in this direction")
+        return self._server.buffers.take(size)
+
+    def _frames(self, frames: Sequence[Frame]) -> None:
+        if self._backlog:
+            self._backlog.extend(frames)
+            return
+        super()._frames(frames)
+        self._release()
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.kind is Kind.CANCEL:
+            task, operation = self._tasks.get(frame.call_id, (None, None))
+            if task is not None and operation is not None and not operation.mutates:
+                task.cancel()
+        elif frame.kind is not Kind.REQUEST:
+            raise ProtocolError(f"a {frame.kind.name} frame is not expected by a node")
+        elif self.link.waiting_bytes + self._held_bytes > HIGH_WATER_BYTES:
+            self._backlog.append(frame)
+            self.link.pause_reading()
+        elif self.caller is None:
+            self._greet(frame)
+        else:
+            self._request(frame, self.caller)
+
+    def drained(self) -> None:
+        """The peer has read: go on with its requests."""
+        while self._backlog and self.ended is None:
+            if self.link.waiting_bytes + self._held_bytes > HIGH_WATER_BYTES:
+                break
+            frame = self._backlog.popleft()
+            try:
+                super()._frames([frame])
+            except ProtocolError as exc:
+                self.goodbye(str(exc))
+        self._release()
+        if not self._backlog:
+            self.link.resume_reading()
+
+    # ------------------------------------------------------------ requests
+
+    def _request(self, frame: Frame, caller: Caller) -> None:
+        body = frame.body
+        if len(self._tasks) >= CREDITS:
+            raise ProtocolError(f"more than {CREDITS} calls are in flight")
+        if len(body) < ENVELOPE_FIELDS:
+            raise ProtocolError("the request is shorter than an envelope")
+        envelope = _envelope(body[:ENVELOPE_FIELDS])
+        operation = OPERATIONS.get(envelope.operation)
+        handler = None if operation is None else self._server.handlers.get(operation.op)
+        if operation is None or handler is None:
+            failure = RemoteError(Code.UNKNOWN_OPERATION, "this node has no such operation")
+            self._fail(frame.call_id, envelope.operation, failure)
+            return
+        try:
+            message: tuple[object, ...] = decoder(operation.request)(body[ENVELOPE_FIELDS:])
+        except ProtocolError as exc:
+            self._fail(frame.call_id, operation.op, RemoteError(Code.BAD_MESSAGE, str(exc)))
+            return
+        deadline = self.loop.time() + envelope.deadline_ms / 1000
+        call = Call(operation, envelope, message, frame.payload, caller, deadline)
+        try:
+            result = handler(call)
+        except RemoteError as exc:
+            self._fail(frame.call_id, operation.op, exc)
+            self._give_back(frame)
+            return
+        if isinstance(result, Reply):
+            self._reply(frame.call_id, operation.op, result)
+            self._give_back(frame)
+            return
+        task = self.loop.create_task(self._finish(frame, call, result))
+        self._tasks[frame.call_id] = (task, operation)
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    async def _finish(self, frame: Frame, call: Call, result: Awaitable[Reply]) -> None:
+        try:
+            async with asyncio.timeout_at(call.deadline if not call.operation.mutates else None):
+                reply = await result
+        except RemoteError as exc:
+            self._fail(frame.call_id, call.operation.op, exc)
+        except TimeoutError:
+            failure = RemoteError(Code.UNAVAILABLE, "the deadline passed inside the node")
+            self._fail(frame.call_id, call.operation.op, failure)
+        else:
+            self._reply(frame.call_id, call.operation.op, reply)
+        finally:
+            self._tasks.pop(frame.call_id, None)
+            self._give_back(frame)
+            self._release()
+
+    def _give_back(self, frame: Frame) -> None:
+        if frame.payload is not None:
+            self._server.buffers.give(frame.payload)
+
+    # ------------------------------------------------------------ replies
+
+    def _reply(self, call_id: int, op: int, reply: Reply) -> None:
+        body = self._pack((int(op), *reply.message))
+        size = sum(map(len, reply.payload))
+        buffers = [encode(Kind.REPLY, call_id, body, size), *reply.payload]
+        self._write(buffers, reply.descriptors, reply.done)
+
+    def _fail(self, call_id: int, op: int, error: RemoteError) -> None:
+        failure = Failure(
+            int(error.code),
+            error.text,
+            error.path,
+            error.node or self._server.identity.node_id,
+            error.detail,
+        )
+        self._write([encode(Kind.ERROR, call_id, self._pack((int(op), *failure)))])
+
+    def _write(
+        self,
+        buffers: list[Buffer],
+        descriptors: tuple[int, ...] = (),
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        if self.ended is not None:
+            descriptors_only = descriptors or done is not None
+            if descriptors_only:
+                self.link.write(buffers, descriptors=descriptors, then=done)
+            return
+        gate = self._server.gate
+        if self._held or (gate is not None and gate.batch_open):
+            self._held_bytes += sum(map(len, buffers))
+            self._held.append(lambda: self.link.write(buffers, descriptors=descriptors, then=done))
+        else:
+            self.link.write(buffers, descriptors=descriptors, then=done)
+
+    def _release(self) -> None:
+        """Send what this turn wrote, now or when the turn's transaction has committed."""
+        gate = self._server.gate
+        if self._held:
+            assert gate is not None
+            gate.on_commit(self._send_held)
+        if self.ended is None:
+            self.link.flush()
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        self._held_bytes = 0
+        for write in held:
+            write()
+        if held and self.ended is None:
+            self.link.flush()
+            if self._backlog and self.link.waiting_bytes < HIGH_WATER_BYTES:
+                self.drained()
+
+    # ------------------------------------------------------------ handshake and end
+
+    def _greet(self, frame: Frame) -> None:
+        envelope = _envelope(frame.body[:ENVELOPE_FIELDS])
+        fields = frame.body[ENVELOPE_FIELDS:]
+        try:
+            if envelope.operation == Op.HELLO:
+                hello = self._handshake.answer(decoder(Hello)(fields))
+                self._reply(frame.call_id, Op.HELLO, Reply(hello))
+            elif envelope.operation == Op.PROVE:
+                self._welcome(frame.call_id, decoder(Prove)(fields))
+            else:
+                raise ProtocolError("the first frame of a connection is HELLO")
+        except HandshakeError as exc:
+            log.warning("refused %s: %s", self.link.peer.address, exc.reason)
+            raise ProtocolError(exc.reason) from None
+
+    def _welcome(self, call_id: int, prove: Prove) -> None:
+        hello = self._handshake.check(prove)
+        peer, identity = self.link.peer, self._server.identity
+        # root may act for others (a mount does); for everybody else the kernel's word counts
+        vouched = peer.uid not in (None, 0)
+        self.caller = Caller(
+            session=hello.client_id,
+            role=hello.role,
+            purpose=prove.purpose,
+            uid=peer.uid if vouched and peer.uid is not None else prove.uid,
+            gid=peer.gid if vouched and peer.gid is not None else prove.gid,
+        )
+        self._timer.cancel()
+        self._reader.limits = LIMITS
+        welcome = Welcome(
+            identity.node_id,
+            identity.cluster_id,
+            identity.incarnation,
+            identity.map_version(),
+            CREDITS,
+            identity.host,
+            identity.unix_path,
+            (),
+        )
+        self._reply(call_id, Op.PROVE, Reply(welcome))
+
+    def _ended(self, reason: str) -> None:
+        self._timer.cancel()
+        self._server.connections.discard(self)
+        for frame in self._backlog:
+            self._give_back(frame)
+        self._backlog.clear()
+        for task, operation in self._tasks.values():
+            if not operation.mutates:
+                task.cancel()
+
+
+_envelope = decoder(Envelope)

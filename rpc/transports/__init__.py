@@ -1,0 +1,1 @@
+"""Transports: engines that carry frames between two peers, chosen by URL scheme."""

@@ -1,0 +1,39 @@
+"""Which engine serves which URL scheme: decided once, at start, and said with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from benchfs.rpc.transports.base import Transport
+from benchfs.rpc.transports.sockets import SocketTransport
+
+ENGINES: dict[str, Callable[[], Transport]] = {"sockets": SocketTransport}
+
+
+class Engines(NamedTuple):
+    """The chosen transports; `summary` names the engine, and why if it is a fallback."""
+
+    by_scheme: dict[str, Transport]
+    summary: str
+
+    def __call__(self, scheme: str) -> Transport:
+        """The transport of a scheme. Raises OSError when none serves it."""
+        found = self.by_scheme.get(scheme)
+        if found is None:
+            known = ", ".join(self.by_scheme)
+            raise OSError(f"no transport serves {scheme}:// (there are: {known})")
+        return found
+
+
+def choose(engine: str = "auto") -> Engines:
+    """The engines for a setting of `transport`: "auto" or the name of one.
+
+    Raises ValueError for a name that does not exist.
+    """
+    name = "sockets" if engine == "auto" else engine
+    make = ENGINES.get(name)
+    if make is None:
+        raise ValueError(f"there is no transport {engine!r}; there are auto, {', '.join(ENGINES)}")
+    transport = make()
+    return Engines(dict.fromkeys(sorted(transport.schemes), transport), name)

@@ -1,0 +1,42 @@
+"""Rows in memory, for tests of the metadata logic: what a Database does, without its batches."""
+
+import bisect
+from collections.abc import Iterator
+
+
+class MemoryRows:
+    """The same get, put, delete and scan as `benchfsd.database.Database`.
+
+    `snapshot` shows all there is, so that a test can tell whether anything was written.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+        self._keys: list[bytes] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        assert isinstance(key, bytes)
+        assert isinstance(value, bytes)
+        if key not in self._values:
+            bisect.insort(self._keys, key)
+        self._values[key] = value
+
+    def delete(self, key: bytes) -> bool:
+        if self._values.pop(key, None) is None:
+            return False
+        self._keys.remove(key)
+        return True
+
+    def scan(
+        self, prefix: bytes, after: bytes = b"", reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for key in sorted(self._keys, reverse=reverse):
+            within = not after or (key < after if reverse else key > after)
+            if key.startswith(prefix) and within and key in self._values:
+                yield key, self._values[key]
+
+    def snapshot(self) -> dict[bytes, bytes]:
+        return dict(self._values)

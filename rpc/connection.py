@@ -8,6 +8,7 @@ then all its calls fail at once. Frames queued in one turn of the loop leave in 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from benchfs.rpc.errors import (
 )
 from benchfs.rpc.frames import Frame, Kind, encode
 from benchfs.rpc.handshake import ClientHandshake
-from benchfs.rpc.messages import BY_REQUEST, Failure, HelloReply, Operation, Welcome
+from benchfs.rpc.messages import BY_REQUEST, LENDING, Failure, HelloReply, Operation, Welcome
 from benchfs.rpc.schema import decoder
 from benchfs.rpc.transports.base import Buffer
 
@@ -37,10 +38,11 @@ LATE_SECONDS = 0.5
 
 
 class Answer(NamedTuple):
-    """What came back: the reply message and its payload."""
+    """What came back: the reply message, its payload, and the descriptor passed with it."""
 
     message: tuple[object, ...]
     payload: memoryview | None
+    descriptor: int | None = None  # the receiver's to close
 
 
 class _Waiting:
@@ -63,6 +65,11 @@ class _Waiting:
 
 
 _failure = decoder(Failure)
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 class Connection(Channel):
@@ -146,11 +153,10 @@ class Connection(Channel):
             return await waiting.future
         except asyncio.CancelledError:
             self._cancel(call_id)
+            future = waiting.future
+            if future.done() and not future.cancelled() and future.exception() is None:
+                _close(future.result().descriptor)
             raise
-
-    def take_descriptor(self) -> int | None:
-        """The descriptor that came with the answer just received."""
-        return self.link.take_descriptor()
 
     @property
     def in_flight(self) -> int:
@@ -212,15 +218,21 @@ class Connection(Channel):
             raise ProtocolError(f"a {frame.kind.name} frame is not expected by a client")
         self._pinged = False
         waiting = self._calls.get(frame.call_id)
-        if waiting is None:
-            return  # it was cancelled, or its deadline passed
         operation, *fields = frame.body
+        descriptor = None
+        if operation in LENDING and frame.kind is Kind.REPLY:
+            descriptor = self.link.take_descriptor()
+        if waiting is None:
+            _close(descriptor)
+            return  # it was cancelled, or its deadline passed
         if operation != waiting.op:
             raise ProtocolError(f"the reply to operation {waiting.op} says {operation}")
         if frame.kind is Kind.REPLY:
-            answer = Answer(waiting.decode(fields), frame.payload)
+            answer = Answer(waiting.decode(fields), frame.payload, descriptor)
             del self._calls[frame.call_id]
-            if not waiting.future.done():
+            if waiting.future.done():
+                _close(descriptor)
+            else:
                 waiting.future.set_result(answer)
         else:
             failure = _failure(fields)

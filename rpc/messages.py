@@ -11,7 +11,6 @@ operation means is said by its handler in `benchfsd/handlers/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -226,6 +225,7 @@ class StatusReply(NamedTuple):
     chunks: U64
     inodes: U64
     groups_led: U32
+    disk: Text  # host and device of the data: nodes with the same one share its space
 
 
 # ------------------------------------------------------ namespace: to the group of the entry
@@ -497,4 +497,5 @@ OPERATIONS = _table(
 )
 BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
 
-Pack = Callable[[object], bytes]
+LENDING = frozenset({int(Op.LEND_CHUNK), int(Op.LEND_BOARD)})
+"""Operations whose replies take a descriptor along."""

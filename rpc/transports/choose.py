@@ -17,7 +17,7 @@ class Engines(NamedTuple):
     by_scheme: dict[str, Transport]
     summary: str
 
-    def __call__(self, scheme: str) -> Transport:
+    def transport(self, scheme: str) -> Transport:
         """The transport of a scheme. Raises OSError when none serves it."""
         found = self.by_scheme.get(scheme)
         if found is None:

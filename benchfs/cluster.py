@@ -1,0 +1,269 @@
+"""The cluster as a client sees it: its map, connections to its nodes, and calls that find them.
+
+A call is addressed to a group. It goes to the group's primary at the epoch the client knows;
+a node that knows better answers with the newer entry, and the call is repeated there. Lost
+connections and nodes that are not ready are tried again until the call's deadline: mutations
+carry a slot, so repeating them is safe. Every failure names operation, path and node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from benchfs.clustermap import ClusterMap, GroupEntry, NodeEntry
+from benchfs.env import Env
+from benchfs.errors import BenchFSError, UnreachableError, error, from_rpc
+from benchfs.instance import Endpoints
+from benchfs.rpc.connection import Answer, Connection
+from benchfs.rpc.errors import (
+    CallTimeoutError,
+    ConnectionLostError,
+    HandshakeError,
+    RemoteError,
+    RpcError,
+)
+from benchfs.rpc.messages import (
+    Code,
+    GetMap,
+    GetStatus,
+    GroupRecord,
+    MapReply,
+    StatusReply,
+)
+from benchfs.rpc.pool import Credentials, Peer, Pool
+from benchfs.rpc.schema import decoder, unpack
+from benchfs.rpc.transports.base import Buffer
+from benchfs.rpc.transports.choose import Engines
+from benchfs.session import Session, Slot
+
+RETRY_FIRST_SECONDS = 0.005
+RETRY_MOST_SECONDS = 0.25
+_TRY_AGAIN = frozenset({Code.NOT_READY, Code.UNAVAILABLE})
+NO_SLOT = Slot(0, 0)
+_group_record = decoder(GroupRecord)
+
+
+class Intent(NamedTuple):
+    """What a call is for: what errors say, and until when it may take (loop time)."""
+
+    operation: str
+    path: str | None
+    deadline: float
+
+
+class NodeStatus(NamedTuple):
+    """A node's own figures, or why it did not give them."""
+
+    node_id: str
+    address: str
+    reply: StatusReply | None
+    error: str | None
+
+
+class Cluster:
+    """Connections and map. Made by `open`; everything belongs to one event loop."""
+
+    def __init__(self, endpoints: Endpoints, engines: Engines, env: Env, session: Session) -> None:
+        self._endpoints = endpoints
+        self._env = env
+        self._loop = asyncio.get_running_loop()
+        self.session = session
+        self.pool = Pool(
+            engines.transport,
+            Credentials(
+                endpoints.secret,
+                session.session_id,
+                "client",
+                os.getuid(),
+                os.getgid(),
+                env.rng.token_bytes,
+            ),
+        )
+        self.map = ClusterMap((), ())
+        self.name = endpoints.name
+        self.mode = ""
+        self.chunk_size = 0
+
+    async def open(self, timeout: float) -> None:
+        """Get the map from the first node that answers. Raises ClusterError, UnreachableError."""
+        peers = [Peer("", (address,)) for address in self._endpoints.addresses]
+        if not peers:
+            raise error(errno.ENODEV, "connect", self._endpoints.name, text="it has no nodes")
+        await self._learn(peers, self._loop.time() + timeout)
+
+    async def close(self) -> None:
+        """Say goodbye to all nodes."""
+        await self.pool.close()
+
+    def intent(self, operation: str, path: str | None, timeout: float) -> Intent:
+        """What calls of one operation carry along."""
+        return Intent(operation, path, self._loop.time() + timeout)
+
+    # ------------------------------------------------------------ calls
+
+    async def call(
+        self,
+        intent: Intent,
+        group: int,
+        request: tuple[object, ...],
+        *,
+        slot: Slot = NO_SLOT,
+        purpose: str = "calls",
+        payload: Sequence[Buffer] = (),
+        into: memoryview | None = None,
+    ) -> Answer:
+        """Send `request` to the group's primary.
+
+        Raises the errors of `benchfs.errors`; and RemoteError with STALE_TRUNCATION as it is,
+        which the writer of a file answers by itself.
+        """
+        delay = RETRY_FIRST_SECONDS
+        while True:
+            cluster_map = self.map
+            node_id = cluster_map.primary(group)
+            remaining = intent.deadline - self._loop.time()
+            failure: RpcError
+            try:
+                connection = self.pool.ready(node_id, purpose)
+                if connection is None:
+                    connection = await self._connect(node_id, purpose, remaining)
+                return await connection.call(
+                    request,
+                    timeout=max(remaining, 0.001),
+                    group=group,
+                    epoch=cluster_map.epoch(group),
+                    slot=slot.number,
+                    sequence=slot.sequence,
+                    payload=payload,
+                    into=into,
+                )
+            except RemoteError as exc:
+                if exc.code == Code.STALE_EPOCH:
+                    self._learn_group(exc.detail)
+                elif exc.code == Code.STALE_TRUNCATION:
+                    raise
+                elif exc.code not in _TRY_AGAIN:
+                    raise from_rpc(exc, intent.operation, intent.path, node_id) from exc
+                failure = exc
+            except ConnectionLostError as exc:
+                failure = exc
+            except (CallTimeoutError, HandshakeError) as exc:
+                raise from_rpc(exc, intent.operation, intent.path, node_id) from exc
+            if self._loop.time() + delay >= intent.deadline:
+                raise from_rpc(failure, intent.operation, intent.path, node_id) from failure
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_MOST_SECONDS)
+            if isinstance(failure, ConnectionLostError):
+                await self._refresh(node_id, intent.deadline)
+
+    async def mutate(self, intent: Intent, group: int, request: tuple[object, ...]) -> Answer:
+        """As `call`, executed exactly once whatever is repeated."""
+        slot = await self.session.take()
+        try:
+            return await self.call(intent, group, request, slot=slot)
+        finally:
+            self.session.give_back(slot)
+
+    async def call_node(
+        self, intent: Intent, node_id: str, request: tuple[object, ...], purpose: str = "calls"
+    ) -> Answer:
+        """Send `request` to a node as such; repeated until the deadline if connections fail."""
+        delay = RETRY_FIRST_SECONDS
+        while True:
+            remaining = max(intent.deadline - self._loop.time(), 0.001)
+            try:
+                connection = await self._connect(node_id, purpose, remaining)
+                return await connection.call(request, timeout=remaining)
+            except RpcError as exc:
+                again = isinstance(exc, ConnectionLostError) or (
+                    isinstance(exc, RemoteError) and exc.code in _TRY_AGAIN
+                )
+                if not again or self._loop.time() + delay >= intent.deadline:
+                    raise from_rpc(exc, intent.operation, intent.path, node_id) from exc
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_MOST_SECONDS)
+
+    async def status(self, timeout: float) -> list[NodeStatus]:
+        """The figures of every node, asked at the same time; a node that fails is in the list."""
+        return list(await asyncio.gather(*[self._status(node, timeout) for node in self.map.nodes]))
+
+    async def _status(self, node: NodeEntry, timeout: float) -> NodeStatus:
+        address = node.addresses[0] if node.addresses else ""
+        try:
+            intent = self.intent("status", None, timeout)
+            answer = await self.call_node(intent, node.node_id, GetStatus())
+        except BenchFSError as exc:
+            return NodeStatus(node.node_id, address, None, str(exc))
+        assert isinstance(answer.message, StatusReply)
+        return NodeStatus(node.node_id, address, answer.message, None)
+
+    async def _connect(self, node_id: str, purpose: str, timeout: float) -> Connection:
+        try:
+            node = self.map.node(node_id)
+        except KeyError:
+            raise ConnectionLostError("the node has never been up", sent=False) from None
+        return await self.pool.connect(
+            Peer(node_id, node.addresses), purpose, timeout=max(timeout, 0.001)
+        )
+
+    # ------------------------------------------------------------ the map
+
+    def _learn_group(self, detail: bytes) -> None:
+        record = _group_record(unpack(detail))
+        self.map = self.map.with_group(GroupEntry(*record))
+
+    async def _refresh(self, lost: str, deadline: float) -> None:
+        """The node may have come back elsewhere: ask the others for the map, if they answer."""
+        others = [
+            Peer(node.node_id, node.addresses) for node in self.map.nodes if node.node_id != lost
+        ]
+        if others:
+            try:
+                await self._learn(others, min(deadline, self._loop.time() + 1.0))
+            except BenchFSError:
+                return  # the call itself is repeated, and says what is wrong in the end
+
+    async def _learn(self, peers: Iterable[Peer], deadline: float) -> None:
+        failure: Exception = ConnectionLostError("the cluster has no address", sent=False)
+        for peer in peers:
+            remaining = max(deadline - self._loop.time(), 0.001)
+            try:
+                connection = await self.pool.connect(peer, "calls", timeout=remaining)
+                answer = await connection.call(GetMap(), timeout=remaining)
+            except HandshakeError as exc:
+                raise _refused(exc, self._endpoints.name) from exc
+            except RpcError as exc:
+                failure = exc
+                continue
+            reply = answer.message
+            assert isinstance(reply, MapReply)
+            self._adopt(reply)
+            return
+        raise UnreachableError(
+            errno.ENOTCONN, "connect", self._endpoints.name, None, str(failure)
+        ) from failure
+
+    def _adopt(self, reply: MapReply) -> None:
+        self.name, self.mode, self.chunk_size = reply.name, reply.mode, reply.chunk_size
+        if not self.map.group_count:
+            self.map = ClusterMap(
+                (NodeEntry(*node) for node in reply.nodes),
+                (GroupEntry(*group) for group in reply.groups),
+            )
+            return
+        cluster_map = self.map
+        for node in reply.nodes:
+            cluster_map = cluster_map.with_node(NodeEntry(*node))
+        for group in reply.groups:
+            cluster_map = cluster_map.with_group(GroupEntry(*group))
+        self.map = cluster_map
+
+
+def _refused(failure: HandshakeError, name: str) -> BenchFSError:
+    if "version" in failure.reason:
+        return error(errno.EPROTONOSUPPORT, "connect", name, text=failure.reason)
+    return error(errno.EKEYREJECTED, "connect", name, text=failure.reason)

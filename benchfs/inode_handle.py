@@ -1,0 +1,41 @@
+"""What an open file knows of its inode: attributes as last seen, and how to see them again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from benchfs.cluster import Cluster, Intent
+from benchfs.inode import home_group
+from benchfs.layout import Layout, chunk_group
+from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes
+
+
+class InodeHandle:
+    """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says."""
+
+    __slots__ = ("_cluster", "_loop", "attributes", "ino", "layout", "path", "seen_at")
+
+    def __init__(self, cluster: Cluster, attributes: Attributes, path: str) -> None:
+        self._cluster = cluster
+        self._loop = asyncio.get_running_loop()
+        self.ino = attributes.ino
+        self.layout = Layout(*attributes.layout)
+        self.path = path
+        self.attributes = attributes
+        self.seen_at = self._loop.time()
+
+    def group_of(self, index: int) -> int:
+        """The group of chunk `index`."""
+        return chunk_group(self.layout, index, self._cluster.map.group_count)
+
+    def learn(self, attributes: Attributes) -> None:
+        """Take note of newer attributes."""
+        self.attributes = attributes
+        self.seen_at = self._loop.time()
+
+    async def refresh(self, intent: Intent) -> Attributes:
+        """Ask the inode's home group."""
+        answer = await self._cluster.call(intent, home_group(self.ino), GetAttributes(self.ino))
+        assert isinstance(answer.message, AttributesReply)
+        self.learn(answer.message.attributes)
+        return self.attributes

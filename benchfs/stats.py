@@ -1,0 +1,110 @@
+"""Attributes as Python's own types: os.stat_result, os.statvfs_result, directory entries."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from typing import Protocol
+
+from benchfs.inode import FileType
+from benchfs.paths import MAX_NAME
+from benchfs.rpc.messages import Attributes, EntryRecord, StatusReply
+
+_TYPE_BITS = {
+    FileType.FILE: stat.S_IFREG,
+    FileType.DIRECTORY: stat.S_IFDIR,
+    FileType.SYMLINK: stat.S_IFLNK,
+}
+SECTOR_BYTES = 512
+FRAGMENT_BYTES = 4096
+
+
+def stat_result(attributes: Attributes) -> os.stat_result:
+    """What os.stat would give; times with nanoseconds, `st_dev` 0."""
+    times = (attributes.atime_ns, attributes.mtime_ns, attributes.ctime_ns)
+    first = (
+        _TYPE_BITS[FileType(attributes.type)] | attributes.mode,
+        attributes.ino,
+        0,
+        attributes.nlink,
+        attributes.uid,
+        attributes.gid,
+        attributes.size,
+        *(time_ns // 1_000_000_000 for time_ns in times),
+    )
+    more: dict[str, object] = {
+        "st_blksize": attributes.layout.chunk_size,
+        "st_blocks": -(-attributes.size // SECTOR_BYTES),
+    }
+    for name, time_ns in zip(("atime", "mtime", "ctime"), times, strict=True):
+        more[f"st_{name}"] = time_ns / 1e9
+        more[f"st_{name}_ns"] = time_ns
+    return os.stat_result(first, more)
+
+
+def directory_total(nodes: Iterable[StatusReply]) -> os.statvfs_result:
+    """Space of all nodes; nodes whose data is on one disk share its space, counted once."""
+    disks: dict[str, StatusReply] = {}
+    inodes = 0
+    for node in nodes:
+        disks[node.disk] = node
+        inodes += node.inodes
+    total = sum(node.total_bytes for node in disks.values()) // FRAGMENT_BYTES
+    free = sum(node.free_bytes for node in disks.values()) // FRAGMENT_BYTES
+    limit = 2**63 - 1  # inodes are bounded by space only
+    return os.statvfs_result(
+        (
+            FRAGMENT_BYTES,
+            FRAGMENT_BYTES,
+            total,
+            free,
+            free,
+            limit,
+            limit - inodes,
+            limit,
+            0,
+            MAX_NAME,
+        )
+    )
+
+
+class _Statter(Protocol):
+    async def stat(self, path: str) -> os.stat_result: ...
+
+
+class DirEntry:
+    """One entry of a directory, as os.DirEntry: `name`, `path`, and questions about it."""
+
+    __slots__ = ("_client", "_entry", "name", "path")
+
+    def __init__(self, name: str, path: str, entry: EntryRecord, client: _Statter) -> None:
+        self.name = name
+        self.path = path
+        self._entry = entry
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"<DirEntry {self.name!r}>"
+
+    def inode(self) -> int:
+        """The inode number."""
+        return self._entry.ino
+
+    def is_dir(self) -> bool:
+        """Whether it is a directory. Needs no request."""
+        return self._entry.type == FileType.DIRECTORY
+
+    def is_file(self) -> bool:
+        """Whether it is a file. Needs no request."""
+        return self._entry.type == FileType.FILE
+
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link. Needs no request."""
+        return self._entry.type == FileType.SYMLINK
+
+    async def stat(self) -> os.stat_result:
+        """Attributes: those that came with the entry, else asked for."""
+        if self._entry.attributes is not None:
+            return stat_result(self._entry.attributes)
+        return await self._client.stat(self.path)

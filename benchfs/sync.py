@@ -1,0 +1,306 @@
+"""The synchronous client: the same methods as `AsyncClient`, for programs without a loop.
+
+All work happens on one event loop in a thread of its own (uvloop); a method hands over and
+waits. Usable from several threads. After a fork the child makes a client of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from benchfs.client import DIRECTORY_MODE, FILE_MODE, TIMEOUT_SECONDS, AsyncClient
+from benchfs.cluster import NodeStatus
+from benchfs.file import AsyncFile
+from benchfs.paths import PathLike
+from benchfs.stats import DirEntry as AsyncDirEntry
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class DirEntry:
+    """One entry of a directory, as os.DirEntry."""
+
+    __slots__ = ("_client", "_entry", "name", "path")
+
+    def __init__(self, entry: AsyncDirEntry, client: Client) -> None:
+        self.name = entry.name
+        self.path = entry.path
+        self._entry = entry
+        self._client = client
+
+    def inode(self) -> int:
+        """The inode number."""
+        return self._entry.inode()
+
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return self._entry.is_dir()
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return self._entry.is_file()
+
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self._entry.is_symlink()
+
+    def stat(self) -> os.stat_result:
+        """Attributes of what the entry names."""
+        return self._client._run(self._entry.stat)
+
+
+class File(io.RawIOBase):
+    """An open file: Python's raw file interface, with `pread`, `pwrite` and `fsync` besides."""
+
+    def __init__(self, file: AsyncFile, client: Client) -> None:
+        super().__init__()
+        self._file = file
+        self._client = client
+        self.name = file.name
+        self.mode = file.mode
+
+    def readable(self) -> bool:
+        return self._file.readable()
+
+    def writable(self) -> bool:
+        return self._file.writable()
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._client._run(self._file.read, size)
+
+    def readall(self) -> bytes:
+        return self.read(-1)
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._client._run(self._file.readinto, memoryview(buffer))
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        return self._client._run(self._file.readline, -1 if size is None else size)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes at `offset`; the position stays."""
+        return self._client._run(self._file.pread, size, offset)
+
+    def write(self, data: Any, /) -> int:
+        return self._client._run(self._file.write, data)
+
+    def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Write at `offset`; the position stays."""
+        return self._client._run(self._file.pwrite, data, offset)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._client._run(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def truncate(self, size: int | None = None, /) -> int:
+        return self._client._run(self._file.truncate, size)
+
+    def flush(self) -> None:
+        if not self.closed and self._file.writable():
+            self._client._run(self._file.flush)
+
+    def fsync(self) -> None:
+        """As flush; and as durable as the cluster's mode promises."""
+        self._client._run(self._file.fsync)
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._client._run(self._file.close)
+            finally:
+                self._file.closed = True
+                super().close()
+
+
+class Client:
+    """One client of one cluster; the arguments are those of `AsyncClient`."""
+
+    def __init__(
+        self,
+        cluster: str | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        **options: Any,
+    ) -> None:
+        self._client = AsyncClient(cluster, timeout=timeout, **options)
+        self._resources = ExitStack()
+        self._portal: BlockingPortal | None = None
+
+    def __enter__(self) -> Client:
+        self.connect()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def connect(self) -> None:
+        """Find the cluster and get its map."""
+        if self._portal is None:
+            self._portal = self._resources.enter_context(
+                start_blocking_portal("asyncio", backend_options={"use_uvloop": True})
+            )
+            try:
+                self._portal.call(self._client.connect)
+            except BaseException:
+                self._portal = None
+                self._resources.close()
+                raise
+
+    def close(self) -> None:
+        """Close all files, reporting errors of their writes, and all connections."""
+        if self._portal is not None:
+            try:
+                self._portal.call(self._client.close)
+            finally:
+                self._portal = None
+                self._resources.close()
+
+    def open(
+        self,
+        path: PathLike,
+        mode: str = "rb",
+        *,
+        chunk_size: int | None = None,
+        permissions: int = FILE_MODE,
+    ) -> File:
+        """Open a file; always binary."""
+
+        async def opened() -> AsyncFile:
+            return await self._client.open(
+                path, mode, chunk_size=chunk_size, permissions=permissions
+            )
+
+        return File(self._run(opened), self)
+
+    def read_bytes(self, path: PathLike) -> bytes:
+        """The whole content of a file."""
+        return self._run(self._client.read_bytes, path)
+
+    def write_bytes(self, path: PathLike, data: bytes) -> int:
+        """Make `data` the whole content of a file."""
+        return self._run(self._client.write_bytes, path, data)
+
+    def truncate(self, path: PathLike, size: int) -> None:
+        """Set a file's size in bytes."""
+        self._run(self._client.truncate, path, size)
+
+    def stat(self, path: PathLike) -> os.stat_result:
+        """As os.stat."""
+        return self._run(self._client.stat, path)
+
+    lstat = stat
+
+    def exists(self, path: PathLike) -> bool:
+        """Whether the path leads to something."""
+        return self._run(self._client.exists, path)
+
+    def isdir(self, path: PathLike) -> bool:
+        """Whether it is a directory."""
+        return self._run(self._client.isdir, path)
+
+    def isfile(self, path: PathLike) -> bool:
+        """Whether it is a file."""
+        return self._run(self._client.isfile, path)
+
+    def chmod(self, path: PathLike, mode: int) -> None:
+        """Set the permission bits."""
+        self._run(self._client.chmod, path, mode)
+
+    def chown(self, path: PathLike, uid: int, gid: int) -> None:
+        """Set owner and group; -1 leaves one as it is."""
+        self._run(self._client.chown, path, uid, gid)
+
+    def utime(self, path: PathLike, *, ns: tuple[int, int] | None = None) -> None:
+        """Set the times of access and change, in nanoseconds since 1970; None: now."""
+
+        async def set_times() -> None:
+            await self._client.utime(path, ns=ns)
+
+        self._run(set_times)
+
+    def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
+        """Make a directory."""
+        self._run(self._client.mkdir, path, mode)
+
+    def makedirs(
+        self, path: PathLike, mode: int = DIRECTORY_MODE, *, exist_ok: bool = False
+    ) -> None:
+        """Make a directory and what is missing above it."""
+
+        async def make() -> None:
+            await self._client.makedirs(path, mode, exist_ok=exist_ok)
+
+        self._run(make)
+
+    def scandir(self, path: PathLike = "/") -> Iterator[DirEntry]:
+        """The entries of a directory by name."""
+
+        async def collect() -> list[AsyncDirEntry]:
+            return [entry async for entry in self._client.scandir(path)]
+
+        return iter([DirEntry(entry, self) for entry in self._run(collect)])
+
+    def listdir(self, path: PathLike = "/") -> list[str]:
+        """The names in a directory."""
+        return self._run(self._client.listdir, path)
+
+    def rmdir(self, path: PathLike) -> None:
+        """Remove an empty directory."""
+        self._run(self._client.rmdir, path)
+
+    def rmtree(self, path: PathLike) -> None:
+        """Remove a directory with all that is in it."""
+        self._run(self._client.rmtree, path)
+
+    def unlink(self, path: PathLike) -> None:
+        """Remove a file."""
+        self._run(self._client.unlink, path)
+
+    remove = unlink
+
+    def rename(self, source: PathLike, target: PathLike) -> None:
+        """Rename, replacing a file that has the name."""
+        self._run(self._client.rename, source, target)
+
+    replace = rename
+
+    def statvfs(self, path: PathLike = "/") -> os.statvfs_result:
+        """Sums over all nodes."""
+        return self._run(self._client.statvfs, path)
+
+    def status(self) -> list[NodeStatus]:
+        """How each node is."""
+        return self._run(self._client.status)
+
+    @property
+    def cluster_name(self) -> str:
+        """The name the cluster was made with."""
+        return self._client.cluster_name
+
+    def _run(
+        self,
+        method: Callable[Parameters, Coroutine[object, object, Result]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        if self._portal is None:
+            raise ValueError("the client is not connected: use `with`, or `connect()`")
+        return self._portal.call(method, *args)

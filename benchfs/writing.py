@@ -1,0 +1,244 @@
+"""The write path: small writes are gathered, large ones sent as they are, all in the background.
+
+What a client writes is an *extent*: exactly the bytes it was given, never padded to a page or
+a block. Extents of one file that overlap are sent one after the other, others together, within
+a budget of bytes in flight. A failure sticks: the next write, fsync and close raise it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from benchfs.budget import ByteBudget
+from benchfs.cache import ChunkCache
+from benchfs.checks import piece_checks
+from benchfs.cluster import Cluster, Intent
+from benchfs.env import Env
+from benchfs.errors import BenchFSError, from_rpc
+from benchfs.inode import home_group
+from benchfs.inode_handle import InodeHandle
+from benchfs.layout import Piece, pieces
+from benchfs.reading import BULK_BYTES, SegmentReader
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import AttributesReply, ReportSize, SyncFile, WriteChunk
+
+# Writes below this are copied into an extent that grows to STAGE_BYTES; from it on they are
+# sent as they are (bytes without a copy: they cannot change).
+DIRECT_BYTES = 256 * 1024
+STAGE_BYTES = 1024 * 1024
+# Written bytes wait no longer than this for their sending, and the size for its report.
+LINGER_SECONDS = 1.0
+STALE_WAIT_SECONDS = 0.01
+
+Data = bytes | bytearray | memoryview
+
+
+class _Extent(NamedTuple):
+    start: int  # of the file
+    end: int
+    task: asyncio.Task[None]
+
+
+class WriteBehind:
+    """The writes of one open file."""
+
+    def __init__(  # noqa: PLR0917 (one argument a collaborator)
+        self,
+        cluster: Cluster,
+        budget: ByteBudget,
+        cache: ChunkCache,
+        segments: SegmentReader,
+        inode: InodeHandle,
+        env: Env,
+        timeout: float,
+    ) -> None:
+        self._cluster = cluster
+        self._budget = budget
+        self._cache = cache
+        self._segments = segments
+        self._inode = inode
+        self._env = env
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._stage = bytearray()
+        self._stage_start = 0
+        self._extents: list[_Extent] = []
+        self._failure: Exception | None = None
+        self._acknowledged_end = 0
+        self._unreported = False
+        self._mtime_ns = 0
+        self._nodes: set[str] = set()  # that hold bytes since the last fsync
+        self._timer: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.Task[None] | None = None
+        self.end = 0  # greatest end written, acknowledged or not
+
+    # ------------------------------------------------------------ writing
+
+    async def write(self, data: Data, offset: int) -> None:
+        """Take over `data`, to be written at `offset`; waits only for the budget."""
+        self._raise_failure()
+        size = len(data)
+        self.end = max(self.end, offset + size)
+        self._mtime_ns = self._env.clock.time_ns()
+        if size >= DIRECT_BYTES:
+            await self._send_stage()
+            view = memoryview(data if type(data) is bytes else bytes(data))
+            for piece in pieces(offset, size, self._inode.layout.chunk_size):
+                await self._send(piece, view[piece.position : piece.position + piece.length])
+            return
+        if self._stage and offset != self._stage_start + len(self._stage):
+            await self._send_stage()
+        if not self._stage:
+            self._stage_start = offset
+        self._stage += data
+        if len(self._stage) >= STAGE_BYTES:
+            await self._send_stage()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(LINGER_SECONDS, self._linger)
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything written is not acknowledged, or the size not reported."""
+        return bool(self._stage or self._extents or self._unreported)
+
+    async def flush(self, intent: Intent) -> None:
+        """Return when all that was written is acknowledged and the size reported."""
+        await self._send_stage()
+        while self._extents:
+            await asyncio.wait([extent.task for extent in self._extents])
+        self._raise_failure()
+        if self._unreported:
+            await self._report(intent)
+
+    async def fsync(self, intent: Intent) -> None:
+        """As flush; then make it as durable as the cluster's mode promises."""
+        await self.flush(intent)
+        nodes, self._nodes = self._nodes, set()
+        try:
+            await asyncio.gather(
+                *[
+                    self._cluster.call_node(intent, node, SyncFile(self._inode.ino))
+                    for node in sorted(nodes)
+                ]
+            )
+        except BenchFSError as exc:
+            self._nodes |= nodes
+            self._failure = self._failure or exc
+            raise
+
+    async def close(self, intent: Intent) -> None:
+        """Flush for the last time; whatever happens, nothing runs afterwards."""
+        try:
+            await self.flush(intent)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            running = [extent.task for extent in self._extents]
+            if self._lingering is not None:
+                running.append(self._lingering)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def forget_after(self, size: int) -> None:
+        """The file was cut: ends beyond `size` are no longer to be reported."""
+        self._acknowledged_end = min(self._acknowledged_end, size)
+        self.end = min(self.end, size)
+
+    # ------------------------------------------------------------ sending
+
+    async def _send_stage(self) -> None:
+        if not self._stage:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        data, self._stage = self._stage, bytearray()
+        view = memoryview(data)
+        for piece in pieces(self._stage_start, len(data), self._inode.layout.chunk_size):
+            await self._send(piece, view[piece.position : piece.position + piece.length])
+
+    async def _send(self, piece: Piece, data: memoryview) -> None:
+        start = piece.index * self._inode.layout.chunk_size + piece.offset
+        end = start + piece.length
+        while before := [e.task for e in self._extents if e.start < end and start < e.end]:
+            await asyncio.wait(before)
+        await self._budget.take(piece.length)
+        task = self._loop.create_task(self._write_chunk(piece, data))
+        extent = _Extent(start, end, task)
+        self._extents.append(extent)
+        task.add_done_callback(lambda _: self._sent(extent))
+
+    def _sent(self, extent: _Extent) -> None:
+        self._extents.remove(extent)
+        self._budget.give_back(extent.end - extent.start)
+        if extent.task.cancelled():
+            return
+        failure = extent.task.exception()
+        if failure is None:
+            self._acknowledged_end = max(self._acknowledged_end, extent.end)
+            self._unreported = True
+        elif isinstance(failure, Exception):
+            self._failure = self._failure or failure
+
+    async def _write_chunk(self, piece: Piece, data: memoryview) -> None:
+        inode = self._inode
+        intent = self._cluster.intent("write", inode.path, self._timeout)
+        group = inode.group_of(piece.index)
+        checks = piece_checks(data, piece.offset)
+        purpose = "bulk" if piece.length >= BULK_BYTES else "calls"
+        slot = await self._cluster.session.take()
+        try:
+            while True:
+                request = WriteChunk(
+                    inode.ino, piece.index, inode.attributes.truncation, piece.offset, checks
+                )
+                try:
+                    await self._cluster.call(
+                        intent, group, request, slot=slot, purpose=purpose, payload=(data,)
+                    )
+                    break
+                except RemoteError as exc:  # the file was cut meanwhile: write after the cut
+                    if self._loop.time() >= intent.deadline:
+                        raise from_rpc(exc, "write", inode.path) from exc
+                    if request.truncation == (await inode.refresh(intent)).truncation:
+                        await asyncio.sleep(STALE_WAIT_SECONDS)
+        finally:
+            self._cluster.session.give_back(slot)
+        self._nodes.add(self._cluster.map.primary(group))
+        self._cache.drop_range(inode.ino, piece.index, piece.offset, piece.length)
+        self._segments.forget(inode.ino)
+
+    # ------------------------------------------------------------ size
+
+    async def _report(self, intent: Intent) -> None:
+        inode = self._inode
+        end = self._acknowledged_end
+        self._unreported = False
+        request = ReportSize(inode.ino, inode.attributes.truncation, end, self._mtime_ns)
+        try:
+            answer = await self._cluster.call(intent, home_group(inode.ino), request)
+        except BenchFSError as exc:
+            self._unreported = True
+            self._failure = self._failure or exc
+            raise
+        assert isinstance(answer.message, AttributesReply)
+        self._cache.drop_file(inode.ino)
+        inode.learn(answer.message.attributes)
+
+    def _linger(self) -> None:
+        self._timer = None
+        if self._lingering is None or self._lingering.done():
+            self._lingering = self._loop.create_task(self._flush_quietly())
+
+    async def _flush_quietly(self) -> None:
+        """Send what has waited long enough; a failure sticks and is raised to the next caller."""
+        try:
+            await self.flush(self._cluster.intent("write", self._inode.path, self._timeout))
+        except BenchFSError as exc:
+            self._failure = self._failure or exc
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure

@@ -81,7 +81,9 @@ Handler = Callable[[Call], Reply | Awaitable[Reply]]
 class Gate(Protocol):
     """Where replies wait for the storage transaction of this turn."""
 
-    batch_open: bool
+    @property
+    def batch_open(self) -> bool:
+        """Whether something was stored in this turn and is not committed yet."""
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call back when the open batch has committed."""

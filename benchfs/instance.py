@@ -1,0 +1,353 @@
+"""Instances: clusters whose daemons run on this host, each in a directory of its own.
+
+    <instance>/secret           the cluster's secret, mode 0600
+    <instance>/registry/        cluster, nodes and groups (`benchfs/clusterspec.py`)
+    <instance>/<node>/node.toml settings of one daemon
+    <instance>/<node>/{log,pid,data}
+
+`find` turns what a user typed into addresses and a secret; `create`, `start` and `stop` are
+what `benchfs up` and `benchfs down` do. Unix sockets live in a short directory of their own,
+since their paths have 107 bytes at most.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+import platformdirs
+
+from benchfs.clusterspec import CLUSTER_KEY, NODE_PREFIX, ClusterSpec, decode_node, read_spec
+from benchfs.env import Env, system_env
+from benchfs.errors import ClusterError, error
+from benchfs.layout import DEFAULT_CHUNK_SIZE
+from benchfs.placement import NodeSpec, group_count_for, plan
+from benchfs.registry import DirectoryRegistry
+
+SECRET_BYTES = 32
+START_SECONDS = 20.0
+STOP_SECONDS = 5.0
+POLL_SECONDS = 0.01
+CLUSTER_VARIABLE = "BENCHFS_CLUSTER"
+SECRET_VARIABLE = "BENCHFS_SECRET_FILE"  # noqa: S105 (the name of a variable)
+LOG_TAIL_BYTES = 2000
+
+
+class Endpoints(NamedTuple):
+    """How to reach a cluster."""
+
+    addresses: tuple[str, ...]
+    secret: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a new instance is made with."""
+
+    name: str = "default"
+    nodes: int = 3
+    mode: str = "writeback"
+    chunk_size: int = DEFAULT_CHUNK_SIZE
+    data: Path | None = None  # where the nodes' data goes; None: into the instance
+    node_settings: tuple[tuple[str, str | int], ...] = ()  # further keys of node.toml
+
+
+def home() -> Path:
+    """The directory of this user's instances."""
+    return Path(platformdirs.user_state_dir("benchfs")) / "instances"
+
+
+def running_nodes(directory: Path) -> dict[str, int]:
+    """The pids of an instance's daemons that run, by node id."""
+    found = {}
+    for config in sorted(directory.glob("*/node.toml")):
+        pid = _running_pid(config.parent)
+        if pid is not None:
+            found[config.parent.name] = pid
+    return found
+
+
+# ---------------------------------------------------------------- finding
+
+
+async def find(cluster: str | None) -> Endpoints:
+    """What a user means by `cluster`: a URL, a name, a directory, or nothing at all.
+
+    Raises ClusterError (NoClusterError) that says what to type instead.
+    """
+    cluster = cluster or os.environ.get(CLUSTER_VARIABLE)
+    if not cluster:
+        return await _the_only_one()
+    if cluster.startswith("benchfs://"):
+        return await _from_url(cluster)
+    directory = Path(cluster) if "/" in cluster else home() / cluster
+    if not (directory / "registry").is_dir():
+        raise error(errno.ENODEV, "connect", cluster, text=f"no instance at {directory}")
+    return await _from_directory(directory)
+
+
+async def _the_only_one() -> Endpoints:
+    running = [path for path in _instances() if running_nodes(path)]
+    if len(running) == 1:
+        return await _from_directory(running[0])
+    if running:
+        names = ", ".join(path.name for path in running)
+        text = f"{len(running)} run on this host ({names}): name one with --cluster"
+    else:
+        text = "none runs on this host: start one with `benchfs up`, or give --cluster URL"
+    raise error(errno.ENODEV, "connect", None, text=text)
+
+
+async def _from_directory(directory: Path) -> Endpoints:
+    registry = DirectoryRegistry(directory / "registry", system_env())
+    addresses: list[str] = []
+    for key in await registry.list(NODE_PREFIX):
+        addresses += decode_node((await registry.read(key)).value).addresses
+    return Endpoints(tuple(addresses), _read_secret(directory / "secret"), directory.name)
+
+
+async def _from_url(url: str) -> Endpoints:
+    parts = urlsplit(url)
+    hosts = [host for host in parts.netloc.split(",") if host]
+    addresses = tuple(f"tcp://{host}" for host in hosts)
+    for address in addresses:
+        try:
+            good = urlsplit(address).hostname and urlsplit(address).port
+        except ValueError:
+            good = None
+        if not good:
+            text = "a URL is benchfs://host:port[,host:port...]"
+            raise error(errno.EINVAL, "connect", url, text=text)
+    given = parse_qs(parts.query).get("secret_file") or [os.environ.get(SECRET_VARIABLE, "")]
+    if given[0]:
+        return Endpoints(addresses, _read_secret(Path(given[0])), parts.netloc)
+    for directory in _instances():
+        local = await _from_directory(directory)
+        if set(addresses) & set(local.addresses):
+            return Endpoints(local.addresses, local.secret, local.name)
+    text = f"its secret is not known here: add ?secret_file=FILE, or set {SECRET_VARIABLE}"
+    raise error(errno.EKEYREJECTED, "connect", url, text=text)
+
+
+def _instances() -> list[Path]:
+    return sorted(path.parent for path in home().glob("*/registry"))
+
+
+def _read_secret(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as exc:
+        code = exc.errno or errno.EIO
+        raise error(code, "connect", str(file), text="the cluster's secret") from exc
+
+
+# ---------------------------------------------------------------- making
+
+
+async def create(directory: Path, settings: Settings, env: Env | None = None) -> None:
+    """Make an instance's directory; no daemon is started. Raises FileExistsError."""
+    env = env or system_env()
+    directory.mkdir(mode=0o700, parents=True)
+    secret = directory / "secret"
+    descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(env.rng.token_bytes(SECRET_BYTES))
+    host = os.uname().nodename
+    nodes = [NodeSpec(f"node-{number}", host) for number in range(settings.nodes)]
+    table = plan(group_count_for(len(nodes)), nodes)
+    spec = ClusterSpec(
+        env.rng.token_bytes(8).hex(), settings.name, settings.mode, settings.chunk_size, table
+    )
+    registry = DirectoryRegistry(directory / "registry", env)
+    await registry.cas(CLUSTER_KEY, 0, spec.encode())
+    sockets = Path(tempfile.mkdtemp(prefix="benchfs-"))
+    (directory / "sockets").symlink_to(sockets)
+    for node in nodes:
+        _write_config(directory, node.node_id, settings, sockets, host)
+
+
+def _write_config(
+    directory: Path, node_id: str, settings: Settings, sockets: Path, host: str
+) -> None:
+    place = directory / node_id
+    place.mkdir(mode=0o700)
+    data = place / "data"
+    if settings.data is not None:
+        data = settings.data.absolute() / f"{settings.name}-{node_id}"
+        if data.exists():
+            raise error(errno.EEXIST, "up", str(data), text="data of another instance")
+    values: dict[str, object] = {
+        "node_id": node_id,
+        "registry_dir": str((directory / "registry").absolute()),
+        "data_dir": str(data.absolute()),
+        "secret_file": str((directory / "secret").absolute()),
+        "listen": ["tcp://127.0.0.1:0", f"unix://{sockets}/{node_id}"],
+        "mode": settings.mode,
+        "host": host,
+        "log_file": str((place / "log").absolute()),
+        **dict(settings.node_settings),
+    }
+    # TOML's strings, numbers and arrays are written as JSON's
+    text = "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()
+    )
+    (place / "node.toml").write_text(text, encoding="utf-8")
+
+
+# ---------------------------------------------------------------- starting and stopping
+
+
+async def start(directory: Path, node_ids: Sequence[str] | None = None) -> None:
+    """Start the daemons and return when all are ready.
+
+    If one does not start, the others are stopped again. Raises ClusterError with its reason.
+    """
+    sockets = (directory / "sockets").resolve()
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    if node_ids is None:
+        node_ids = [path.parent.name for path in sorted(directory.glob("*/node.toml"))]
+    waiting: dict[str, int] = {}
+    try:
+        for node_id in node_ids:
+            waiting[node_id] = _spawn(directory / node_id)
+        for node_id in node_ids:
+            await _wait_ready(directory / node_id, waiting[node_id])
+    except BaseException:
+        await stop(directory)
+        raise
+    finally:
+        for descriptor in waiting.values():
+            os.close(descriptor)
+
+
+async def stop(directory: Path) -> None:
+    """Stop the instance's daemons: SIGTERM, and SIGKILL for what has not ended in time."""
+    for pid in running_nodes(directory).values():
+        _signal(pid, signal.SIGTERM)
+    with anyio.move_on_after(STOP_SECONDS):
+        while running_nodes(directory):
+            await anyio.sleep(POLL_SECONDS)
+    for pid in running_nodes(directory).values():
+        _signal(pid, signal.SIGKILL)
+    with anyio.fail_after(STOP_SECONDS):
+        while running_nodes(directory):
+            await anyio.sleep(POLL_SECONDS)
+
+
+def remove(directory: Path) -> None:
+    """Remove a stopped instance with all its data."""
+    for config in directory.glob("*/node.toml"):
+        shutil.rmtree(data_directory(config.parent), ignore_errors=True)
+    shutil.rmtree((directory / "sockets").resolve(), ignore_errors=True)
+    shutil.rmtree(directory)
+
+
+def data_directory(node: Path) -> Path:
+    """Where a node keeps its data, by its settings."""
+    for line in (node / "node.toml").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(" = ")
+        if key == "data_dir":
+            return Path(json.loads(value))
+    raise error(errno.EINVAL, "read", str(node / "node.toml"), text="it names no data_dir")
+
+
+async def url(directory: Path) -> str:
+    """The URL of a running instance: its TCP addresses."""
+    endpoints = await _from_directory(directory)
+    hosts = [urlsplit(a).netloc for a in endpoints.addresses if a.startswith("tcp://")]
+    return f"benchfs://{','.join(hosts)}"
+
+
+async def mode_of(directory: Path) -> str:
+    """The mode an instance was made with."""
+    spec = await read_spec(DirectoryRegistry(directory / "registry", system_env()))
+    return "" if spec is None else spec.mode
+
+
+def _spawn(node: Path) -> int:
+    """Start one daemon; returns the descriptor on which it says that it is ready."""
+    reader, writer = os.pipe()
+    config = node / "node.toml"
+    command = [sys.executable, "-m", "benchfsd", "--config", str(config.absolute())]
+    environment = {**os.environ, "BENCHFSD_READY_FD": str(writer)}
+    log = os.open(node / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.set_inheritable(writer, True)
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            command,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        os.close(writer)
+        os.close(log)
+    (node / "pid").write_text(f"{pid}\n")
+    os.set_blocking(reader, False)
+    return reader
+
+
+async def _wait_ready(node: Path, reader: int) -> None:
+    heard = b""
+    with anyio.move_on_after(START_SECONDS):
+        while not heard.endswith(b"\n"):
+            await anyio.wait_readable(reader)
+            part = os.read(reader, 4096)
+            if not part:
+                raise _start_failure(node, "the daemon ended")
+            heard += part
+        return
+    raise _start_failure(node, f"the daemon was not ready in {START_SECONDS:.0f} s")
+
+
+def _start_failure(node: Path, reason: str) -> ClusterError:
+    with (node / "log").open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+        tail = file.read().decode(errors="replace").strip().splitlines()[-3:]
+    text = f"{reason}: {' | '.join(tail)}"
+    return ClusterError(errno.EIO, "start", str(node), node.name, text)
+
+
+def _running_pid(node: Path) -> int | None:
+    """The pid of the node's daemon if it runs: a pid may belong to another process by now."""
+    try:
+        pid = int((node / "pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return None
+    if state == "Z":
+        _reap(pid)
+        return None
+    return pid if os.fsencode((node / "node.toml").absolute()) in command else None
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass  # the child of another process, which waits for it
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it ended meanwhile

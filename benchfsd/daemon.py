@@ -1,0 +1,331 @@
+"""The life of a daemon: start in order, serve, stop in order.
+
+Start: settings, data directory (locked), rows, chunks, unfinished work, listeners, then the
+node's entry in the registry: from then on clients come. Stop (SIGTERM, SIGINT): no new
+connections, running calls finish, chunks are cleaned, the directory is marked clean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import stat
+from contextlib import aclosing
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from benchfs.clustermap import NodeEntry
+from benchfs.clusterspec import (
+    GROUP_PREFIX,
+    NODE_PREFIX,
+    ClusterSpec,
+    decode_group,
+    decode_node,
+    encode_node,
+    read_map,
+    read_spec,
+)
+from benchfs.env import Env, system_env
+from benchfs.inode import ROOT_INO, home_group
+from benchfs.registry import DirectoryRegistry
+from benchfs.rpc.messages import Op
+from benchfs.rpc.pool import Credentials, Pool
+from benchfs.rpc.server import Handler, Server
+from benchfs.rpc.server import Identity as ServerIdentity
+from benchfs.rpc.transports.choose import Engines, choose
+from benchfsd import metrics
+from benchfsd.chunks import ChunkStore, DiskChunkFiles
+from benchfsd.config import NodeConfig
+from benchfsd.database import Database, FatalStorageError
+from benchfsd.handlers import chunks, cluster, inodes
+from benchfsd.handlers.names import NameHandlers, retry_rmdir
+from benchfsd.identity import Identity
+from benchfsd.mode import Mode
+from benchfsd.node import Node
+from benchfsd.purge import Purger
+from benchfsd.rows import IntentKind
+
+log = logging.getLogger("benchfsd")
+
+READY_VARIABLE = "BENCHFSD_READY_FD"
+REGISTRY_SECONDS = 2.0  # between looks at the registry for nodes that came or moved
+CLEAN_SECONDS = 1.0
+FLUSH_SECONDS = 5.0  # mode writeback: how much an end of the machine may lose of the rows
+GRACE_SECONDS = 0.3
+FATAL_EXIT = 70
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text says why."""
+
+
+async def run(config: NodeConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises StartError, IdentityError, OSError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    env = system_env()
+    registry = DirectoryRegistry(config.registry_dir, env, interval=REGISTRY_SECONDS)
+    spec = await read_spec(registry)
+    if spec is None:
+        raise StartError(f"the registry {config.registry_dir} holds no cluster")
+    if spec.mode != config.mode:
+        raise StartError(f"the cluster's mode is {spec.mode}, this node's is {config.mode}")
+    secret = _read_secret(config)
+    engines = choose(config.transport)
+    identity = Identity.open(
+        config.data_dir,
+        cluster_id=spec.cluster_id,
+        node_id=config.node_id,
+        mode=config.mode,
+        clock=env.clock,
+    )
+    try:
+        daemon = Daemon(config, spec, env, registry, identity, engines, secret)
+        await daemon.start()
+        try:
+            await stop.wait()
+        finally:
+            await daemon.stop()
+    finally:
+        identity.close()
+
+
+class Daemon:
+    """One node's process."""
+
+    def __init__(  # noqa: PLR0917 (one argument a part)
+        self,
+        config: NodeConfig,
+        spec: ClusterSpec,
+        env: Env,
+        registry: DirectoryRegistry,
+        identity: Identity,
+        engines: Engines,
+        secret: bytes,
+    ) -> None:
+        self._config = config
+        self._spec = spec
+        self._env = env
+        self._registry = registry
+        self._identity = identity
+        self._engines = engines
+        self._secret = secret
+        self._loop = asyncio.get_running_loop()
+        durable = config.mode is Mode.DURABLE
+        self._database = Database(
+            config.data_dir / "rows",
+            sync=durable,
+            schedule=self._loop.call_soon,
+            on_fatal=_die,
+        )
+        self._files = DiskChunkFiles(config.data_dir, durable=durable, on_fatal=_die)
+        self._store = ChunkStore(
+            self._files,
+            self._database,
+            env,
+            mode=config.mode,
+            node_id=config.node_id,
+            on_fatal=_die,
+            reserve=config.reserve_bytes,
+        )
+        self._background: list[asyncio.Task[None]] = []
+        self._session = env.rng.token_bytes(16)
+
+    async def start(self) -> None:
+        """From the data directory to the first connection."""
+        config, identity = self._config, self._identity
+        if identity.needs_check:
+            report = await self._store.verify_all()
+            log.warning("the machine ended without a clean stop; chunks were checked: %s", report)
+        self._store.recover(clean_stop=identity.clean_stop)
+        self._pool = Pool(
+            self._engines.transport,
+            Credentials(
+                self._secret,
+                self._session,
+                "node",
+                os.getuid(),
+                os.getgid(),
+                self._env.rng.token_bytes,
+            ),
+        )
+        device = config.data_dir.stat().st_dev
+        self._node = node = Node(
+            config.node_id,
+            self._spec,
+            await read_map(self._registry, self._spec),
+            self._env,
+            self._database,
+            self._store,
+            self._pool,
+            self._engines.summary,
+            f"{config.host}:{device}",
+        )
+        node.refresh_map = self._read_map
+        if node.leads(home_group(ROOT_INO)):
+            root = node.namespace(home_group(ROOT_INO)).inodes
+            root.format_root(os.getuid(), os.getgid())
+        self._purger = Purger(node)
+        await self._listen()
+        await self._register()
+        self._resume()
+        self._background = [
+            self._loop.create_task(self._watch_registry()),
+            self._loop.create_task(self._clean()),
+        ]
+        if config.mode is Mode.WRITEBACK:
+            self._background.append(self._loop.create_task(self._flush()))
+        if not identity.clean_stop:
+            self._background.append(self._loop.create_task(self._sweep()))
+        if config.metrics_listen is not None:
+            self._stop_metrics = metrics.serve(node, config.metrics_listen)
+        log.info("ready at %s", ", ".join(self._server.addresses))
+        _say_ready(config.node_id, self._server.addresses)
+
+    async def stop(self) -> None:
+        """Drain and stop; in under a second unless the disk is slower."""
+        log.info("stopping")
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._config.metrics_listen is not None:
+            self._stop_metrics()
+        await self._server.close(GRACE_SECONDS)
+        await self._node.stop_tasks()
+        await self._pool.close()
+        await self._store.close()
+        self._database.close()
+        self._identity.mark_clean()
+        log.info("stopped")
+
+    # ------------------------------------------------------------ serving
+
+    async def _listen(self) -> None:
+        config, node = self._config, self._node
+        unix = [address for address in config.listen if address.startswith("unix://")]
+        server = self._server = Server(
+            ServerIdentity(
+                node_id=config.node_id,
+                cluster_id=self._spec.cluster_id,
+                secret=self._secret,
+                incarnation=self._identity.incarnation,
+                host=config.host,
+                unix_path=urlsplit(unix[0]).path if unix else "",
+                token_bytes=self._env.rng.token_bytes,
+                map_version=lambda: node.map.version,
+            ),
+            self._handlers(),
+            node.buffers,
+            self._database,
+        )
+        node.connections = lambda: len(server.connections)
+        for address in config.listen:
+            await server.listen(self._engines.transport(urlsplit(address).scheme), address)
+
+    def _handlers(self) -> dict[Op, Handler]:
+        node = self._node
+        table = {
+            **cluster.table(node),
+            **NameHandlers(node, self._purger).table(),
+            **inodes.table(node),
+            **chunks.ChunkHandlers(node).table(),
+        }
+        return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
+
+    async def _register(self) -> None:
+        """Write where this node listens into the registry."""
+        entry = NodeEntry(
+            self._config.node_id,
+            self._config.host,
+            tuple(self._server.addresses),
+            self._identity.incarnation,
+        )
+        key = NODE_PREFIX + self._config.node_id
+        while True:
+            found = await self._registry.read(key)
+            if found.revision and decode_node(found.value) == entry:
+                break
+            if await self._registry.cas(key, found.revision, encode_node(entry)):
+                break
+        self._node.map = self._node.map.with_node(entry)
+
+    def _resume(self) -> None:
+        """Take up what an earlier process began and did not finish."""
+        node = self._node
+        for group in node.map.groups_led_by(node.node_id):
+            for intent in node.namespace(group).intents.pending():
+                if intent.kind is IntentKind.PURGE:
+                    self._purger.add(group, intent)
+                elif intent.kind is IntentKind.RMDIR:
+                    node.spawn(retry_rmdir(node, group, intent), "rmdir")
+                else:
+                    node.spawn(inodes.retry_truncate(node, group, intent), "truncate")
+
+    # ------------------------------------------------------------ in the background
+
+    async def _watch_registry(self) -> None:
+        async with aclosing(self._registry.watch("")) as changes:
+            async for key in changes:
+                await self._learn(key)
+
+    async def _learn(self, key: str) -> None:
+        node = self._node
+        if key.startswith(NODE_PREFIX):
+            node.map = node.map.with_node(decode_node((await self._registry.read(key)).value))
+        elif key.startswith(GROUP_PREFIX):
+            node.map = node.map.with_group(decode_group((await self._registry.read(key)).value))
+
+    async def _read_map(self) -> None:
+        for key in await self._registry.list(NODE_PREFIX):
+            await self._learn(key)
+
+    async def _clean(self) -> None:
+        while True:
+            await asyncio.sleep(CLEAN_SECONDS)
+            if self._store.needs_cleaning:
+                await self._store.clean_idle(self._env.clock.monotonic())
+
+    async def _flush(self) -> None:
+        used = -1
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            if used != (used := self._database.used_bytes) or self._store.needs_cleaning:
+                await asyncio.to_thread(self._database.flush_to_disk)
+
+    async def _sweep(self) -> None:
+        removed = await self._store.sweep()
+        log.info("removed %d chunk files that an unclean stop had left", removed)
+
+
+def _read_secret(config: NodeConfig) -> bytes:
+    mode = config.secret_file.stat().st_mode
+    if stat.S_IMODE(mode) & 0o077:
+        raise StartError(f"{config.secret_file} can be read by others: chmod 600 it")
+    secret = config.secret_file.read_bytes()
+    if len(secret) < 16:
+        raise StartError(f"{config.secret_file} has {len(secret)} bytes: a secret has 16 or more")
+    return secret
+
+
+def _say_ready(node_id: str, addresses: list[str]) -> None:
+    """One line to whoever started this process and waits for it."""
+    descriptor = os.environ.pop(READY_VARIABLE, "")
+    if descriptor.isdigit():
+        line = json.dumps({"node_id": node_id, "addresses": addresses}) + "\n"
+        with contextlib.suppress(OSError):  # nobody waits any more
+            os.write(int(descriptor), line.encode())
+        with contextlib.suppress(OSError):
+            os.close(int(descriptor))
+
+
+def _die(failure: FatalStorageError) -> NoReturn:
+    """The disk failed a write or a flush: what was acknowledged cannot be kept by going on."""
+    log.critical("storage failed, stopping at once: %s", failure)
+    logging.shutdown()
+    os._exit(FATAL_EXIT)

@@ -1,0 +1,150 @@
+"""Operations on chunks: read, write, sync, cut, purge, lend."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable
+from typing import cast
+
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    Code,
+    CutFile,
+    Empty,
+    LendBoardReply,
+    LendChunk,
+    LendChunkReply,
+    Op,
+    PurgeFiles,
+    ReadChunk,
+    ReadChunkReply,
+    SyncFile,
+    WriteChunk,
+    WriteChunkReply,
+)
+from benchfs.rpc.server import Call as Request
+from benchfs.rpc.server import Handler, Reply
+from benchfsd.chunks import ReadResult
+from benchfsd.node import Node
+
+READ_MOST_BYTES = 16 * 1024 * 1024
+
+
+class ChunkHandlers:
+    """The handlers of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def table(self) -> dict[Op, Handler]:
+        """Operation to handler."""
+        return {
+            Op.READ_CHUNK: self.read,
+            Op.WRITE_CHUNK: self.write,
+            Op.SYNC_FILE: self.sync,
+            Op.CUT_FILE: self.cut,
+            Op.PURGE_FILES: self.purge,
+            Op.LEND_CHUNK: self.lend,
+            Op.LEND_BOARD: self.lend_board,
+        }
+
+    def read(self, request: Request) -> Reply | Awaitable[Reply]:
+        """READ_CHUNK, at once when the bytes are in memory."""
+        node, group = self._node, request.envelope.group
+        node.require(group, request.envelope.epoch)
+        ino, index, offset, length = cast(ReadChunk, request.message)
+        if length > READ_MOST_BYTES:
+            raise RemoteError(errno.EINVAL, f"no read of {length} bytes")
+        buffer = node.buffers.take(length)
+        try:
+            found = node.store.read(group, ino, index, offset, length, buffer)
+        except BaseException:
+            node.buffers.give(buffer)
+            raise
+        if isinstance(found, ReadResult):
+            return self._reply(found, buffer)
+        return self._read_later(found, buffer)
+
+    async def _read_later(self, found: Awaitable[ReadResult], buffer: memoryview) -> Reply:
+        try:
+            result = await found
+        except BaseException:
+            self._node.buffers.give(buffer)
+            raise
+        return self._reply(result, buffer)
+
+    def _reply(self, found: ReadResult, buffer: memoryview) -> Reply:
+        reply = ReadChunkReply(found.version, found.checks)
+        if not found.count:
+            self._node.buffers.give(buffer)
+            return Reply(reply)
+        part = buffer[: found.count]
+
+        def done() -> None:
+            part.release()
+            self._node.buffers.give(buffer)
+
+        return Reply(reply, (part,), done=done)
+
+    def write(self, request: Request) -> Reply:
+        """WRITE_CHUNK.
+
+        The slot's answer is kept in memory only: a row for each write would cost more than the
+        write. After kill -9 a repetition is executed again; nobody was told of the first time,
+        so it is as if the write had taken place now.
+        """
+        node, envelope = self._node, request.envelope
+        node.require(envelope.group, envelope.epoch)
+        ino, index, truncation, offset, checks = cast(WriteChunk, request.message)
+        if request.payload is None:
+            raise RemoteError(Code.BAD_MESSAGE, "a write without a payload")
+        key = (request.caller.session, envelope.slot)
+        if envelope.sequence:
+            last, version = node.writes.get(key, (0, 0))
+            if last == envelope.sequence:
+                return Reply(WriteChunkReply(version))
+            if last > envelope.sequence:
+                raise RemoteError(Code.STALE_SEQUENCE, "the slot has answered a later call")
+        version = node.store.write(
+            envelope.group, ino, index, truncation, offset, request.payload, checks
+        )
+        if envelope.sequence:
+            node.remember_write(key, envelope.sequence, version)
+        return Reply(WriteChunkReply(version))
+
+    async def sync(self, request: Request) -> Reply:
+        """SYNC_FILE."""
+        await self._node.store.sync(cast(SyncFile, request.message).ino)
+        return Reply(Empty())
+
+    async def cut(self, request: Request) -> Reply:
+        """CUT_FILE."""
+        await self._node.store.cut(*cast(CutFile, request.message))
+        return Reply(Empty())
+
+    async def purge(self, request: Request) -> Reply:
+        """PURGE_FILES."""
+        await self._node.store.purge(cast(PurgeFiles, request.message).inos)
+        return Reply(Empty())
+
+    async def lend(self, request: Request) -> Reply:
+        """LEND_CHUNK, only where a descriptor can be passed."""
+        group = request.envelope.group
+        self._node.require(group, request.envelope.epoch)
+        _require_descriptors(request)
+        message = cast(LendChunk, request.message)
+        loan = await self._node.store.lend(group, message.ino, message.index)
+        reply = LendChunkReply(loan.cell, loan.stamp, loan.version, loan.length, loan.checks)
+        return Reply(reply, descriptors=(loan.descriptor,))
+
+    def lend_board(self, request: Request) -> Reply:
+        """LEND_BOARD, only where a descriptor can be passed."""
+        _require_descriptors(request)
+        board = self._node.store.board
+        return Reply(LendBoardReply(board.cells), descriptors=(os.dup(board.descriptor),))
+
+
+def _require_descriptors(request: Request) -> None:
+    if request.caller.purpose != "descriptors":
+        raise RemoteError(errno.EOPNOTSUPP, "descriptors need a connection made for them")

@@ -1,0 +1,68 @@
+"""Operations on the node and the cluster as such: the map, and how the node is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from benchfs.rpc.messages import (
+    GroupRecord,
+    MapReply,
+    NodeRecord,
+    Op,
+    StatusReply,
+)
+from benchfs.rpc.server import Call as Request
+from benchfs.rpc.server import Handler, Reply
+from benchfsd.node import Node
+from benchfsd.rows import Kind, kind_prefix
+
+PAGE_BYTES = 4096
+
+
+def table(node: Node) -> dict[Op, Handler]:
+    """Operation to handler."""
+
+    def get_map(_request: Request) -> Reply:
+        spec = node.spec
+        return Reply(
+            MapReply(
+                spec.cluster_id,
+                spec.name,
+                spec.mode,
+                spec.chunk_size,
+                tuple(NodeRecord(*entry) for entry in node.map.nodes),
+                tuple(GroupRecord(*entry) for entry in node.map.groups),
+            )
+        )
+
+    def get_status(_request: Request) -> Reply:
+        return Reply(status(node))
+
+    return {Op.GET_MAP: get_map, Op.GET_STATUS: get_status}
+
+
+def status(node: Node) -> StatusReply:
+    """The node's figures now. Counting inodes walks them: 0.2 µs each."""
+    led = node.map.groups_led_by(node.node_id)
+    return StatusReply(
+        node_id=node.node_id,
+        version=importlib.metadata.version("benchfs"),
+        transport=node.transport,
+        mode=node.spec.mode,
+        uptime_ms=int((node.loop.time() - node.started) * 1000),
+        rss_bytes=rss_bytes(),
+        connections=node.connections(),
+        total_bytes=node.store.total_bytes,
+        free_bytes=max(0, node.store.free_bytes),
+        chunk_bytes=node.store.chunk_bytes,
+        chunks=node.store.chunk_count,
+        inodes=sum(node.database.count(kind_prefix(group, Kind.INODE)) for group in led),
+        groups_led=len(led),
+        disk=node.disk,
+    )
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES

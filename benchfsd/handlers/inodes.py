@@ -1,0 +1,108 @@
+"""Operations on inodes by number: attributes, sizes, truncation, directories' inodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    CutFile,
+    DropInode,
+    GetAttributes,
+    MakeInode,
+    Op,
+    ReportSize,
+    SetAttributes,
+    Truncate,
+)
+from benchfs.rpc.server import Call as Request
+from benchfs.rpc.server import Handler, Reply
+from benchfsd.handlers import once
+from benchfsd.inodes import Inodes
+from benchfsd.node import Node
+from benchfsd.rows import Intent
+
+
+def table(node: Node) -> dict[Op, Handler]:
+    """Operation to handler."""
+
+    def inodes(request: Request) -> Inodes:
+        return node.namespace(request.envelope.group).inodes
+
+    def plain(act: Callable[[Request], tuple[object, ...]]) -> Handler:
+        def handle(request: Request) -> Reply:
+            node.require(request.envelope.group, request.envelope.epoch)
+            return Reply(act(request))
+
+        return handle
+
+    async def truncate(request: Request) -> tuple[object, ...]:
+        message, group = cast(Truncate, request.message), request.envelope.group
+        intent, _ = inodes(request).begin_truncate(message, once.slot_of(request))
+        try:
+            return await finish_truncate(node, group, intent)
+        except RemoteError:
+            # the new epoch may be known to some nodes: it has to be carried through
+            if node.namespace(group).intents.get(intent.kind, intent.ino) is not None:
+                node.spawn(retry_truncate(node, group, intent), "truncate")
+            raise
+
+    return {
+        Op.GET_ATTRIBUTES: plain(
+            lambda request: inodes(request).get_attributes(cast(GetAttributes, request.message))
+        ),
+        Op.REPORT_SIZE: plain(
+            lambda request: inodes(request).report_size(cast(ReportSize, request.message))
+        ),
+        Op.SET_ATTRIBUTES: once.inline(
+            node,
+            lambda request: inodes(request).set_attributes(cast(SetAttributes, request.message)),
+        ),
+        Op.MAKE_INODE: once.inline(
+            node, lambda request: inodes(request).make_inode(cast(MakeInode, request.message))
+        ),
+        Op.DROP_INODE: once.inline(
+            node, lambda request: inodes(request).drop_inode(cast(DropInode, request.message))
+        ),
+        Op.TRUNCATE: once.waiting(node, truncate),
+    }
+
+
+async def finish_truncate(node: Node, group: int, intent: Intent) -> tuple[object, ...]:
+    """Cut the chunks on all nodes that may have some, then the inode. Raises RemoteError."""
+    cut = CutFile(intent.ino, intent.truncation, intent.size, intent.layout.chunk_size)
+
+    async def tell(node_id: str) -> None:
+        if node_id == node.node_id:
+            await node.store.cut(*cut)
+        else:
+            await node.call_node(node_id, cut)
+
+    outcomes = await asyncio.gather(
+        *[tell(node_id) for node_id in node.nodes_of(intent.layout)], return_exceptions=True
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return node.namespace(group).inodes.commit_truncate(intent)
+
+
+async def retry_truncate(node: Node, group: int, intent: Intent) -> None:
+    """Carry a begun truncation to its end, however long some node is away."""
+    delay = 0.1
+    while True:
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 5.0)
+        try:
+            reply = await finish_truncate(node, group, intent)
+        except RemoteError as exc:
+            if node.namespace(group).intents.get(intent.kind, intent.ino) is not None:
+                continue
+            if intent.call is not None:
+                once.record_failure(node, group, intent.call, exc)
+            return
+        if intent.call is not None:
+            once.record(node, group, intent.call, reply)
+        return

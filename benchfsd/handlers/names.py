@@ -1,0 +1,178 @@
+"""Operations on names: look up, open, make, remove, rename, list."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from benchfs.inode import FileType
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    AttributesReply,
+    Code,
+    DropInode,
+    Empty,
+    Lookup,
+    MakeDirectory,
+    MakeInode,
+    Op,
+    Open,
+    ReadDirectory,
+    RemoveDirectory,
+    Rename,
+    Unlink,
+)
+from benchfs.rpc.server import Call as Request
+from benchfs.rpc.server import Handler, Reply
+from benchfsd.handlers import once
+from benchfsd.inodes import inherit
+from benchfsd.node import Node
+from benchfsd.purge import Purger
+from benchfsd.rows import Intent
+
+
+def owner(request: Request, uid: int, gid: int) -> tuple[int, int]:
+    """Who owns what a request makes: root and other nodes may say so, others are themselves."""
+    caller = request.caller
+    if caller.role == "node" or caller.uid == 0:
+        return uid, gid
+    return caller.uid, caller.gid
+
+
+class NameHandlers:
+    """The handlers of one node."""
+
+    def __init__(self, node: Node, purger: Purger) -> None:
+        self._node = node
+        self._purger = purger
+
+    def table(self) -> dict[Op, Handler]:
+        """Operation to handler."""
+        node = self._node
+        return {
+            Op.LOOKUP: self.lookup,
+            Op.READ_DIRECTORY: self.read_directory,
+            Op.OPEN: once.inline(node, self.open),
+            Op.UNLINK: once.inline(node, self.unlink),
+            Op.RENAME: once.inline(node, self.rename),
+            Op.MAKE_DIRECTORY: once.waiting(node, self.make_directory),
+            Op.REMOVE_DIRECTORY: once.waiting(node, self.remove_directory),
+        }
+
+    def lookup(self, request: Request) -> Reply:
+        """LOOKUP."""
+        group = request.envelope.group
+        self._node.require(group, request.envelope.epoch)
+        return Reply(self._node.namespace(group).lookup(cast(Lookup, request.message)))
+
+    def read_directory(self, request: Request) -> Reply:
+        """READ_DIRECTORY."""
+        group = request.envelope.group
+        self._node.require(group, request.envelope.epoch)
+        message = cast(ReadDirectory, request.message)
+        return Reply(self._node.namespace(group).read_directory(message))
+
+    def open(self, request: Request) -> tuple[object, ...]:
+        """OPEN."""
+        message = cast(Open, request.message)
+        if message.create:
+            self._node.require_space()
+        uid, gid = owner(request, message.uid, message.gid)
+        names = self._node.namespace(request.envelope.group)
+        return names.open(message._replace(uid=uid, gid=gid))
+
+    def unlink(self, request: Request) -> tuple[object, ...]:
+        """UNLINK: the chunks are removed afterwards, by the intent that the removal wrote."""
+        group = request.envelope.group
+        removed = self._node.namespace(group).unlink(cast(Unlink, request.message))
+        if removed.purge is not None:
+            self._purger.add(group, removed.purge)
+        return removed.reply
+
+    def rename(self, request: Request) -> tuple[object, ...]:
+        """RENAME; a replaced file's chunks go as in UNLINK."""
+        group = request.envelope.group
+        removed = self._node.namespace(group).rename(cast(Rename, request.message))
+        if removed.purge is not None:
+            self._purger.add(group, removed.purge)
+        return removed.reply
+
+    async def make_directory(self, request: Request) -> tuple[object, ...]:
+        """MAKE_DIRECTORY: the inode in a group of its own, then the entry here."""
+        node, group = self._node, request.envelope.group
+        message = cast(MakeDirectory, request.message)
+        names = node.namespace(group)
+        async with node.lock(message.parent, message.name):
+            node.require_space()
+            parent = names.check_absent(message.parent, message.name)
+            uid, gid = owner(request, message.uid, message.gid)
+            mode, gid = inherit(parent.mode, parent.gid, message.mode, gid, directory=True)
+            home = node.env.rng.randrange(node.map.group_count)
+            wanted = MakeInode(message.parent, mode, uid, gid)
+            if node.leads(home):
+                made = node.namespace(home).inodes.make_inode(wanted)
+            else:
+                answer = await node.call_group(home, wanted, mutates=True)
+                made = cast(AttributesReply, answer.message)
+            ino = made.attributes.ino
+            try:
+                names.add_entry(message.parent, message.name, ino, FileType.DIRECTORY)
+            except RemoteError:
+                if node.leads(home):
+                    node.namespace(home).inodes.drop_inode(DropInode(ino))
+                else:
+                    await node.call_group(home, DropInode(ino), mutates=True)
+                raise
+            return made
+
+    async def remove_directory(self, request: Request) -> tuple[object, ...]:
+        """REMOVE_DIRECTORY: an intent here, the inode at its home, then the entry here."""
+        node, group = self._node, request.envelope.group
+        message = cast(RemoveDirectory, request.message)
+        async with node.lock(message.parent, message.name):
+            intent = node.namespace(group).begin_rmdir(message, once.slot_of(request))
+            return await finish_rmdir(node, group, intent)
+
+
+async def finish_rmdir(node: Node, group: int, intent: Intent) -> Empty:
+    """The steps after the intent; also what a restarted node does. Raises RemoteError."""
+    names = node.namespace(group)
+    home = intent.ino >> 48
+    drop = DropInode(intent.ino)
+    try:
+        if node.leads(home):
+            node.namespace(home).inodes.drop_inode(drop)
+        else:
+            await node.call_group(home, drop, mutates=True)
+    except RemoteError as exc:
+        if exc.code < Code.STALE_EPOCH:  # refused for good; otherwise it may have happened
+            names.abort_rmdir(intent)
+            raise
+        node.spawn(retry_rmdir(node, group, intent), "rmdir")
+        raise
+    return names.finish_rmdir(intent)
+
+
+async def retry_rmdir(node: Node, group: int, intent: Intent) -> None:
+    """Carry a begun removal to its end, however long the other node is away."""
+    delay = 0.1
+    while True:
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 5.0)
+        names, home, drop = node.namespace(group), intent.ino >> 48, DropInode(intent.ino)
+        try:
+            if node.leads(home):
+                node.namespace(home).inodes.drop_inode(drop)
+            else:
+                await node.call_group(home, drop, mutates=True)
+        except RemoteError as exc:
+            if exc.code >= Code.STALE_EPOCH:
+                continue
+            names.abort_rmdir(intent)
+            if intent.call is not None:
+                once.record_failure(node, group, intent.call, exc)
+            return
+        reply = names.finish_rmdir(intent)
+        if intent.call is not None:
+            once.record(node, group, intent.call, reply)
+        return

@@ -109,7 +109,7 @@ class File(io.RawIOBase):
         return self._client._run(self._file.truncate, size)
 
     def flush(self) -> None:
-        if not self.closed and self._file.writable():
+        if not self._file.closed and self._file.writable():
             self._client._run(self._file.flush)
 
     def fsync(self) -> None:

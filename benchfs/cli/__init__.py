@@ -1,0 +1,1 @@
+"""The `benchfs` command: one file a command."""

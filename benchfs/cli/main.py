@@ -1,0 +1,59 @@
+"""The command line's entry point: the commands, and what becomes of errors.
+
+Exit status: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from benchfs.cli import (
+    bench,
+    cat,
+    cp,
+    df,
+    down,
+    du,
+    find,
+    get,
+    ls,
+    mkdir,
+    mv,
+    put,
+    rm,
+    stat,
+    status,
+    up,
+)
+from benchfs.cli.output import note
+
+app = typer.Typer(
+    help="BenchFS: one file system out of the disks of a job's machines.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+for module in (up, down, status, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
+    name = module.__name__.rpartition(".")[2]
+    app.command(name)(getattr(module, name))
+app.add_typer(bench.app, name="bench")
+
+
+def run() -> None:
+    """`benchfs`."""
+    try:
+        app()
+    except BrokenPipeError:
+        # whoever read the output has gone: no further error at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (OSError, ValueError) as exc:
+        note(f"benchfs: {exc}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,39 @@
+"""`benchfs up`: start a cluster on this host; returns when all nodes are ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchfs import instance
+from benchfs.cli.output import JsonOption, fail, note, run, say, say_json
+from benchfs.cli.sizes import parse_size
+
+
+def up(
+    nodes: Annotated[int, typer.Option(min=1, max=1000, help="Number of daemons.")] = 3,
+    name: Annotated[str, typer.Option(help="Name of the instance.")] = "default",
+    data: Annotated[Path | None, typer.Option(help="Directory for the nodes' data.")] = None,
+    mode: Annotated[str, typer.Option(help="volatile, writeback or durable.")] = "writeback",
+    chunk_size: Annotated[str, typer.Option(help="Of new files, such as 4m.")] = "4m",
+    json: JsonOption = False,
+) -> None:
+    """Start a cluster, or start a stopped one again on its data; prints its URL."""
+    directory = instance.home() / name
+    if mode not in {"volatile", "writeback", "durable"}:
+        raise typer.BadParameter(f"{mode!r}: volatile, writeback or durable")
+    if directory.is_dir():
+        if instance.running_nodes(directory):
+            raise fail(f"instance {name} is running already")
+        note(f"starting {name} again on its data")
+    else:
+        settings = instance.Settings(name, nodes, mode, parse_size(chunk_size), data)
+        run(instance.create(directory, settings))
+    run(instance.start(directory))
+    url = run(instance.url(directory))
+    if json:
+        say_json({"name": name, "url": url, "nodes": instance.running_nodes(directory)})
+    else:
+        say(url)

@@ -1,0 +1,206 @@
+"""Copying trees in and out of a cluster: many files at once, verified on request.
+
+Modes and times are kept. A symbolic link is copied as what it leads to; a loop of directories
+is a failure like any other. A file that fails is in the result with its reason, and the others
+go on. A file that is put appears under its name when it is whole: until then it has a name that
+ends in `.benchfs-part`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import xxhash
+
+from benchfs.client import AsyncClient
+from benchfs.errors import error
+
+FILES_AT_ONCE = 32
+PIECE_BYTES = 1024 * 1024
+PART_SUFFIX = ".benchfs-part"
+
+Progress = Callable[[int], None]  # bytes moved
+
+
+@dataclass(slots=True)
+class Result:
+    """What a transfer did. `failures`: (path, reason)."""
+
+    files: int = 0
+    directories: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Transfer:
+    """One copy, in or out. `verify`: read both sides again and compare their hashes."""
+
+    def __init__(
+        self, fs: AsyncClient, *, verify: bool = False, progress: Progress = lambda _: None
+    ) -> None:
+        self._fs = fs
+        self._verify = verify
+        self._progress = progress
+        self._result = Result()
+
+    async def put(self, source: Path, target: str) -> Result:
+        """Copy a local file or tree to `target` in the cluster."""
+        started = time.monotonic()
+        jobs: list[tuple[Path, str]] = []
+        if source.is_dir():
+            await self._put_directories(source, target, jobs)
+        else:
+            jobs.append((source, target))
+        await self._all([(str(s), self._put_file(s, t)) for s, t in jobs])
+        if source.is_dir():
+            await self._keep_directory_times(source, target)
+        self._result.seconds = time.monotonic() - started
+        return self._result
+
+    async def get(self, source: str, target: Path) -> Result:
+        """Copy a file or tree of the cluster to the local `target`."""
+        started = time.monotonic()
+        jobs: list[tuple[str, Path, os.stat_result]] = []
+        found = await self._fs.stat(source)
+        directories: list[tuple[Path, os.stat_result]] = []
+        if stat.S_ISDIR(found.st_mode):
+            await self._get_directories(source, target, found, jobs, directories)
+        else:
+            jobs.append((source, target, found))
+        await self._all([(s, self._get_file(s, t, a)) for s, t, a in jobs])
+        for path, attributes in reversed(directories):
+            path.chmod(stat.S_IMODE(attributes.st_mode))
+            os.utime(path, ns=(attributes.st_atime_ns, attributes.st_mtime_ns))
+        self._result.seconds = time.monotonic() - started
+        return self._result
+
+    # ------------------------------------------------------------ in
+
+    async def _put_directories(
+        self, source: Path, target: str, jobs: list[tuple[Path, str]]
+    ) -> None:
+        await self._fs.makedirs(target, exist_ok=True)
+        pending = [(source, PurePosixPath(target), frozenset[tuple[int, int]]())]
+        while pending:
+            directory, place, above = pending.pop()
+            self._result.directories += 1
+            found = directory.stat()
+            identity = (found.st_dev, found.st_ino)
+            if identity in above:
+                self._result.failures.append((str(directory), "a loop of symbolic links"))
+                continue
+            for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+                inside = place / entry.name
+                if entry.is_dir():
+                    try:
+                        await self._fs.mkdir(str(inside))
+                    except FileExistsError:
+                        if not await self._fs.isdir(str(inside)):
+                            raise
+                    pending.append((Path(entry.path), inside, above | {identity}))
+                elif entry.is_file():
+                    jobs.append((Path(entry.path), str(inside)))
+                else:
+                    reason = "neither a file nor a directory, or a link that leads nowhere"
+                    self._result.failures.append((entry.path, reason))
+
+    async def _put_file(self, source: Path, target: str) -> None:
+        fs = self._fs
+        found = source.stat()
+        part = target + PART_SUFFIX
+        with source.open("rb", buffering=0) as reader:
+            async with await fs.open(part, "wb", permissions=stat.S_IMODE(found.st_mode)) as file:
+                while data := reader.read(PIECE_BYTES):
+                    await file.write(data)
+                    self._progress(len(data))
+        await fs.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
+        await fs.rename(part, target)
+        self._result.files += 1
+        self._result.bytes += found.st_size
+        if self._verify:
+            await self._compare(source, target)
+
+    async def _keep_directory_times(self, source: Path, target: str) -> None:
+        for directory, _, _ in os.walk(source, topdown=False, followlinks=True):
+            found = Path(directory).stat()
+            place = str(PurePosixPath(target) / Path(directory).relative_to(source))
+            await self._fs.chmod(place, stat.S_IMODE(found.st_mode))
+            await self._fs.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+    # ------------------------------------------------------------ out
+
+    async def _get_directories(
+        self,
+        source: str,
+        target: Path,
+        found: os.stat_result,
+        jobs: list[tuple[str, Path, os.stat_result]],
+        directories: list[tuple[Path, os.stat_result]],
+    ) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        directories.append((target, found))
+        self._result.directories += 1
+        async for entry in self._fs.scandir(source):
+            attributes = await entry.stat()
+            place = target / entry.name
+            if entry.is_dir():
+                await self._get_directories(entry.path, place, attributes, jobs, directories)
+            else:
+                jobs.append((entry.path, place, attributes))
+
+    async def _get_file(self, source: str, target: Path, found: os.stat_result) -> None:
+        part = target.with_name(target.name + PART_SUFFIX)
+        buffer = bytearray(min(PIECE_BYTES, max(1, found.st_size)))
+        view = memoryview(buffer)
+        try:
+            with part.open("wb", buffering=0) as writer:
+                async with await self._fs.open(source) as file:
+                    while count := await file.readinto(buffer):
+                        writer.write(view[:count])
+                        self._result.bytes += count
+                        self._progress(count)
+            part.chmod(stat.S_IMODE(found.st_mode))
+            os.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        self._result.files += 1
+        if self._verify:
+            await self._compare(target, source)
+
+    # ------------------------------------------------------------ both
+
+    async def _all(self, jobs: list[tuple[str, Coroutine[object, object, None]]]) -> None:
+        """Run the jobs, so many at once; failures of files are noted, not raised."""
+        waiting = iter(jobs)
+
+        async def work() -> None:
+            for path, job in waiting:
+                try:
+                    await job
+                except OSError as exc:
+                    self._result.failures.append((path, str(exc)))
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(FILES_AT_ONCE, len(jobs))):
+                tasks.create_task(work())
+
+    async def _compare(self, local: Path, remote: str) -> None:
+        ours, theirs = xxhash.xxh3_128(), xxhash.xxh3_128()
+        with local.open("rb", buffering=0) as reader:
+            while data := reader.read(PIECE_BYTES):
+                ours.update(data)
+        buffer = bytearray(PIECE_BYTES)
+        async with await self._fs.open(remote) as file:
+            while count := await file.readinto(buffer):
+                theirs.update(memoryview(buffer)[:count])
+        if ours.digest() != theirs.digest():
+            raise error(5, "verify", remote, text=f"its content differs from {local}")

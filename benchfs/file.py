@@ -219,8 +219,9 @@ class AsyncFile:
             if self._chunks.read_local(self._inode, index, start, view):
                 self._sequential_at = offset + size
                 return size
-            if not follow or not self._follows(offset, size):
-                await self._chunks.read(intent, self._inode, index, start, view)
+            sequential = follow and self._follows(offset, size)
+            if not sequential or self._chunks.may_borrow(self._inode, index):
+                await self._chunks.read(intent, self._inode, index, start, view, follow=sequential)
                 return size
         elif not follow or not self._follows(offset, size):
             await self._fan_out(intent, view, offset)
@@ -251,7 +252,7 @@ class AsyncFile:
         inode, end = self._inode, offset + len(view)
         ahead = self._cluster.intent("read", inode.path, self._timeout)
         for position, key in self._keys(offset, min(end + self._ahead, inode.attributes.size)):
-            if position < end or not self._chunks.has_loan(inode, key.chunk):
+            if position < end or not self._chunks.may_borrow(inode, key.chunk):
                 self._segments.prefetch(ahead, inode, key)
         for position, key in self._keys(offset, end):
             data = await self._segments.get(intent, inode, key)

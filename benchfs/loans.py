@@ -10,6 +10,7 @@ cell moved, or the bytes are not in memory, the node is asked as usual.
 from __future__ import annotations
 
 import asyncio
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -72,10 +73,10 @@ class LocalChunks:
         self.hits += 1
         return count
 
-    def has(self, ino: int, index: int) -> bool:
-        """Whether there is a loan of the chunk that is good now."""
-        loan = self._loans.get((ino, index))
-        return loan is not None and loan.good()
+    def may_borrow(self, group: int, ino: int, index: int) -> bool:
+        """Whether the chunk is lent, or its node may be asked to lend it."""
+        node_id = self._cluster.map.primary(group)
+        return self._may_ask(node_id) and self._may_ask((ino, index))
 
     async def borrow(self, intent: Intent, group: int, ino: int, index: int) -> bool:
         """Ask the chunk's node to lend it. False if that is not possible now."""
@@ -143,13 +144,17 @@ class LocalChunks:
     def _fill(self, loan: _Loan, offset: int, into: memoryview) -> bool:
         """Read whole blocks at `offset`; False if they are not in memory or do not verify."""
         done = 0
+        flags = os.RWF_NOWAIT
         while done < len(into):
             try:
-                count = os.preadv(
-                    loan.descriptor, [into[done:]], offset + done, getattr(os, "RWF_NOWAIT", 0)
-                )
-            except OSError:
+                count = os.preadv(loan.descriptor, [into[done:]], offset + done, flags)
+            except BlockingIOError:
                 return False  # the disk has to be waited for: the node does that
+            except OSError as exc:
+                if exc.errno != errno.EOPNOTSUPP or not flags:
+                    return False  # the node finds out what is wrong, and says so
+                flags = 0  # a file system in memory: there is nothing to wait for
+                continue
             if not count:
                 return False
             done += count

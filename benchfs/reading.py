@@ -46,18 +46,30 @@ class ChunkReader:
         _zero(into[count:])
         return True
 
-    def has_loan(self, inode: InodeHandle, index: int) -> bool:
-        """Whether the chunk can be read locally: reading it ahead would only copy it."""
-        return self._local is not None and self._local.has(inode.ino, index)
+    def may_borrow(self, inode: InodeHandle, index: int) -> bool:
+        """Whether the chunk may be read locally: reading it ahead would only copy it."""
+        return self._local is not None and self._local.may_borrow(
+            inode.group_of(index), inode.ino, index
+        )
 
     async def read(
-        self, intent: Intent, inode: InodeHandle, index: int, offset: int, into: memoryview
+        self,
+        intent: Intent,
+        inode: InodeHandle,
+        index: int,
+        offset: int,
+        into: memoryview,
+        *,
+        follow: bool = False,
     ) -> None:
-        """Fill `into` with the chunk's bytes from `offset` on. Raises BenchFSError."""
+        """Fill `into` with the chunk's bytes from `offset` on. Raises BenchFSError.
+
+        `follow`: more of the chunk will be read, so borrowing it pays.
+        """
         if self._local is not None:
             if self.read_local(inode, index, offset, into):
                 return
-            if self._worth_borrowing(inode.ino, index, len(into)):
+            if follow or self._worth_borrowing(inode.ino, index, len(into)):
                 group = inode.group_of(index)
                 if await self._local.borrow(intent, group, inode.ino, index) and self.read_local(
                     inode, index, offset, into

@@ -31,6 +31,7 @@ class Channel:
         self._reader = FrameReader(self._allocate, limits)
         self._pack = msgpack.Packer().pack
         self._goodbye: str | None = None  # the reason that either side gave
+        self._aborted: str | None = None  # the reason that this side did not tell
 
     # ------------------------------------------------------------ Receiver
 
@@ -47,6 +48,8 @@ class Channel:
         self.last_heard = self.loop.time()
         try:
             self._frames(self._reader.received(count))
+            if self._reader.error is not None:
+                raise self._reader.error
         except ProtocolError as exc:
             self.goodbye(str(exc))
 
@@ -56,7 +59,7 @@ class Channel:
     def lost(self, reason: str) -> None:
         """Called by the link, once and last."""
         if self.ended is None:
-            self.ended = self._goodbye or reason
+            self.ended = self._goodbye or self._aborted or reason
             self._ended(self.ended)
 
     # ------------------------------------------------------------ both ends
@@ -71,7 +74,7 @@ class Channel:
     def abort(self, reason: str) -> None:
         """End the connection now."""
         if self.ended is None:
-            self._goodbye = self._goodbye or reason
+            self._aborted = self._aborted or reason
             self.link.abort()
 
     def ping(self) -> None:

@@ -83,6 +83,7 @@ class Connection(Channel):
         self._last_id = 0
         self._credits = 2  # HELLO and its proof
         self._queued: deque[asyncio.Future[None]] = deque()  # calls that wait for a credit
+        self._granted = 0  # calls that were given a credit and have not used it yet
         self._flush_due = False
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
@@ -130,10 +131,11 @@ class Connection(Channel):
         any more.
         """
         deadline = self.loop.time() + timeout
-        if len(self._calls) >= self._credits or self._queued:
+        if len(self._calls) + self._granted >= self._credits or self._queued:
             await self._wait_for_credit(deadline)
-        if self.ended is not None:
-            raise ConnectionLostError(self.ended, sent=False)
+            timeout = max(0.0, deadline - self.loop.time())
+        if self.ended is not None or self._goodbye is not None:
+            raise ConnectionLostError(self.ended or self._goodbye or "", sent=False)
         operation = BY_REQUEST[type(request)]
         self._last_id = call_id = self._last_id % 0xFFFF_FFFF + 1
         body = self._pack(
@@ -181,20 +183,24 @@ class Connection(Channel):
         try:
             async with asyncio.timeout_at(deadline):
                 await turn
-        except TimeoutError:
-            raise CallTimeoutError("no call could be sent: too many are in flight") from None
-        finally:
+        except BaseException as exc:
             if turn in self._queued:
                 self._queued.remove(turn)
-            elif turn.cancelled() or self.ended is None:
+            elif not turn.cancelled():  # granted in the same turn of the loop: pass it on
+                self._granted -= 1
                 self._next_queued()
+            if isinstance(exc, TimeoutError):
+                raise CallTimeoutError("no call could be sent: too many are in flight") from None
+            raise
+        self._granted -= 1
 
     def _next_queued(self) -> None:
-        free = self._credits - len(self._calls)
+        free = self._credits - len(self._calls) - self._granted
         while self._queued and free > 0:
             turn = self._queued.popleft()
             if not turn.done():
                 turn.set_result(None)
+                self._granted += 1
                 free -= 1
 
     def _cancel(self, call_id: int) -> None:
@@ -219,6 +225,8 @@ class Connection(Channel):
         self._pinged = False
         waiting = self._calls.get(frame.call_id)
         operation, *fields = frame.body
+        if type(operation) is not int:
+            raise ProtocolError("a reply starts with its operation's number")
         descriptor = None
         if operation in LENDING and frame.kind is Kind.REPLY:
             descriptor = self.link.take_descriptor()
@@ -291,8 +299,10 @@ class Connection(Channel):
         for waiting in calls.values():
             if not waiting.future.done():
                 waiting.future.set_exception(ConnectionLostError(reason))
-        for turn in self._queued:
+        while self._queued:
+            turn = self._queued.popleft()
             if not turn.done():
                 turn.set_result(None)
+                self._granted += 1
         if self.on_end is not None:
             self.on_end()

@@ -87,6 +87,7 @@ class FrameReader:
 
     def __init__(self, allocate: Allocate, limits: Limits = LIMITS) -> None:
         self.limits = limits
+        self.error: ProtocolError | None = None  # the stream is unusable from here on
         self._allocate = allocate
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._filled = 0
@@ -100,7 +101,12 @@ class FrameReader:
         return self._scratch[self._filled :]
 
     def received(self, count: int) -> list[Frame]:
-        """Take note of `count` bytes now in the buffer; returns the frames they complete."""
+        """Take note of `count` bytes now in the buffer; returns the frames they complete.
+
+        What breaks the protocol is raised; when whole frames came before it in the same bytes,
+        these are returned and the failure waits in `error`, so that it does not matter how the
+        stream was cut into receives. After either, nothing more may be received.
+        """
         if self._rest is not None:
             self._rest = self._rest[count:]
             if len(self._rest):
@@ -110,7 +116,14 @@ class FrameReader:
             self._rest = self._head = None
             return [head]
         self._filled += count
-        return self._cut()
+        frames: list[Frame] = []
+        try:
+            self._cut(frames)
+        except ProtocolError as exc:
+            self.error = exc
+            if not frames:
+                raise
+        return frames
 
     def abandon(self, call_id: int) -> None:
         """Nobody waits for this call's reply any more: its payload goes to a sink instead."""
@@ -119,8 +132,7 @@ class FrameReader:
             self._rest = memoryview(bytearray(len(self._rest)))
             self._head = head._replace(payload=None)
 
-    def _cut(self) -> list[Frame]:
-        frames: list[Frame] = []
+    def _cut(self, frames: list[Frame]) -> None:
         scratch, filled, start = self._scratch, self._filled, 0
         while filled - start >= HEADER_BYTES:
             magic, version, kind, call_id, body_size, payload_size, check = _unpack_header(
@@ -145,7 +157,6 @@ class FrameReader:
                 break
             frames.append(frame)
         self._keep(start, filled)
-        return frames
 
     def _keep(self, start: int, filled: int) -> None:
         """Move the unread tail to the front of a scratch that can hold the frame it begins."""

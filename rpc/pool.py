@@ -102,9 +102,16 @@ class Pool:
         for task in opening:
             task.cancel()
         await asyncio.gather(*opening, return_exceptions=True)
-        for connection in list(self._ready.values()):
+        connections, self._ready = list(self._ready.values()), {}
+        gone = []
+        for connection in connections:
+            event = asyncio.Event()
+            connection.on_end = event.set
             connection.goodbye("the client is closing")
-        self._ready.clear()
+            if connection.ended is None:
+                gone.append(event)
+        for event in gone:  # a link that closes ends within a bounded time
+            await event.wait()
 
     # ------------------------------------------------------------ opening
 

@@ -10,7 +10,9 @@ until it has committed: nothing is acknowledged that is not stored.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -143,7 +145,9 @@ class Server:
         for connection in list(self.connections):
             connection.goodbye("the node is stopping")
         for task in list(self.tasks):
-            task.cancel()
+            self._loop.call_soon(task.cancel)
+        if self.tasks:
+            await asyncio.wait(self.tasks)
         while self.connections:
             await asyncio.sleep(0)
             for connection in list(self.connections):
@@ -208,14 +212,16 @@ class ServerConnection(Channel):
         if self._backlog:
             self._backlog.extend(frames)
             return
-        super()._frames(frames)
-        self._release()
+        try:
+            super()._frames(frames)
+        finally:  # what was answered before the peer broke the protocol still holds
+            self._release()
 
     def _frame(self, frame: Frame) -> None:
         if frame.kind is Kind.CANCEL:
             task, operation = self._tasks.get(frame.call_id, (None, None))
             if task is not None and operation is not None and not operation.mutates:
-                task.cancel()
+                self.loop.call_soon(task.cancel)  # not before its first step: it cleans up
         elif frame.kind is not Kind.REQUEST:
             raise ProtocolError(f"a {frame.kind.name} frame is not expected by a node")
         elif self.link.waiting_bytes + self._held_bytes > HIGH_WATER_BYTES:
@@ -228,7 +234,7 @@ class ServerConnection(Channel):
 
     def drained(self) -> None:
         """The peer has read: go on with its requests."""
-        while self._backlog and self.ended is None:
+        while self._backlog and self.ended is None and self._goodbye is None:
             if self.link.waiting_bytes + self._held_bytes > HIGH_WATER_BYTES:
                 break
             frame = self._backlog.popleft()
@@ -246,6 +252,8 @@ class ServerConnection(Channel):
         body = frame.body
         if len(self._tasks) >= CREDITS:
             raise ProtocolError(f"more than {CREDITS} calls are in flight")
+        if frame.call_id in self._tasks:
+            raise ProtocolError(f"call {frame.call_id} is already in flight")
         if len(body) < ENVELOPE_FIELDS:
             raise ProtocolError("the request is shorter than an envelope")
         envelope = _envelope(body[:ENVELOPE_FIELDS])
@@ -264,12 +272,15 @@ class ServerConnection(Channel):
         call = Call(operation, envelope, message, frame.payload, caller, deadline)
         try:
             result = handler(call)
+            if isinstance(result, Reply):
+                self._reply(frame.call_id, operation.op, result)
         except RemoteError as exc:
             self._fail(frame.call_id, operation.op, exc)
-            self._give_back(frame)
-            return
-        if isinstance(result, Reply):
-            self._reply(frame.call_id, operation.op, result)
+            result = None
+        except Exception:
+            self._broken(frame.call_id, operation.op)
+            result = None
+        if result is None or isinstance(result, Reply):
             self._give_back(frame)
             return
         task = self.loop.create_task(self._finish(frame, call, result))
@@ -281,17 +292,22 @@ class ServerConnection(Channel):
         try:
             async with asyncio.timeout_at(call.deadline if not call.operation.mutates else None):
                 reply = await result
+            self._reply(frame.call_id, call.operation.op, reply)
         except RemoteError as exc:
             self._fail(frame.call_id, call.operation.op, exc)
         except TimeoutError:
             failure = RemoteError(Code.UNAVAILABLE, "the deadline passed inside the node")
             self._fail(frame.call_id, call.operation.op, failure)
-        else:
-            self._reply(frame.call_id, call.operation.op, reply)
+        except Exception:
+            self._broken(frame.call_id, call.operation.op)
         finally:
             self._tasks.pop(frame.call_id, None)
             self._give_back(frame)
             self._release()
+
+    def _broken(self, call_id: int, op: int) -> None:
+        log.exception("the handler of operation %d failed", op)
+        self._fail(call_id, op, RemoteError(errno.EIO, "an error inside the node: see its log"))
 
     def _give_back(self, frame: Frame) -> None:
         if frame.payload is not None:
@@ -300,9 +316,16 @@ class ServerConnection(Channel):
     # ------------------------------------------------------------ replies
 
     def _reply(self, call_id: int, op: int, reply: Reply) -> None:
-        body = self._pack((int(op), *reply.message))
-        size = sum(map(len, reply.payload))
-        buffers = [encode(Kind.REPLY, call_id, body, size), *reply.payload]
+        try:
+            body = self._pack((int(op), *reply.message))
+            size = sum(map(len, reply.payload))
+            buffers = [encode(Kind.REPLY, call_id, body, size), *reply.payload]
+        except Exception:
+            for descriptor in reply.descriptors:
+                os.close(descriptor)
+            if reply.done is not None:
+                reply.done()
+            raise
         self._write(buffers, reply.descriptors, reply.done)
 
     def _fail(self, call_id: int, op: int, error: RemoteError) -> None:
@@ -349,7 +372,7 @@ class ServerConnection(Channel):
             write()
         if held and self.ended is None:
             self.link.flush()
-            if self._backlog and self.link.waiting_bytes < HIGH_WATER_BYTES:
+            if self._backlog and self.link.waiting_bytes <= HIGH_WATER_BYTES:
                 self.drained()
 
     # ------------------------------------------------------------ handshake and end
@@ -403,7 +426,7 @@ class ServerConnection(Channel):
         self._backlog.clear()
         for task, operation in self._tasks.values():
             if not operation.mutates:
-                task.cancel()
+                self.loop.call_soon(task.cancel)
 
 
 _envelope = decoder(Envelope)

@@ -65,8 +65,8 @@ class SocketLink:
         self._ended = False
         self._expects = False
         self._received_descriptors: deque[int] = deque()
-        receiver.connected(self)
         loop.add_reader(self._fd, self._readable)
+        receiver.connected(self)
 
     # ------------------------------------------------------------ receiving
 
@@ -103,7 +103,7 @@ class SocketLink:
             self._loop.remove_reader(self._fd)
 
     def resume_reading(self) -> None:
-        if self._paused and not self._ended:
+        if self._paused and not self._ended and self._closing is None:
             self._paused = False
             self._loop.add_reader(self._fd, self._readable)
 
@@ -150,6 +150,11 @@ class SocketLink:
             if callable(first):
                 queue.popleft()
                 first()
+                if self._ended:
+                    return
+                continue
+            if not isinstance(first, _Descriptors) and not len(first):
+                queue.popleft()  # sendmsg of nothing would look like a full kernel buffer
                 continue
             try:
                 if isinstance(first, _Descriptors):
@@ -242,6 +247,7 @@ class SocketLink:
         if not self._paused:
             self._loop.remove_reader(self._fd)
         if self._writing:
+            self._writing = False
             self._loop.remove_writer(self._fd)
         self._sock.close()
         self.waiting_bytes = 0

@@ -415,6 +415,12 @@ class AsyncClient:
         """Nodes and groups, as this client knows them."""
         return self._use().cluster.map
 
+    @property
+    def local_hits(self) -> int:
+        """Reads that were served from a chunk file directly, since the client connected."""
+        hits: int = self._use().local_hits
+        return hits
+
     # ------------------------------------------------------------ inside
 
     def _use(self) -> _Connected:
@@ -463,6 +469,10 @@ class _Connected:
         self._chunks = ChunkReader(cluster, client._read_budget, self._local)
         self._segments = SegmentReader(self._chunks, client.cache)
         self._files: set[AsyncFile] = set()
+
+    @property
+    def local_hits(self) -> int:
+        return 0 if self._local is None else self._local.hits
 
     def intent(self, operation: str, path: ParsedPath) -> Intent:
         return self.cluster.intent(operation, path.display, self._client._timeout)

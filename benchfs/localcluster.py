@@ -12,6 +12,8 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -47,7 +49,7 @@ class LocalNode:
 
     def start(self) -> None:
         """Start the daemon on the same data; returns when it is ready."""
-        asyncio.run(instance.start(self._directory.parent, [self.node_id]))
+        _run(lambda: instance.start(self._directory.parent, [self.node_id]))
 
     def pause(self) -> None:
         """SIGSTOP: the daemon is there, and does not answer."""
@@ -105,7 +107,7 @@ class LocalCluster:
         self._base = Path(tempfile.mkdtemp(prefix="benchfs-"))
         atexit.register(self.stop)
         try:
-            asyncio.run(self._start())
+            _run(self._start)
         except BaseException:
             self.stop()
             raise
@@ -126,7 +128,7 @@ class LocalCluster:
         if (self.directory / "registry").is_dir():
             for pid in instance.running_nodes(self.directory).values():
                 os.kill(pid, signal.SIGCONT)
-            asyncio.run(instance.stop(self.directory))
+            _run(lambda: instance.stop(self.directory))
             instance.remove(self.directory)
         shutil.rmtree(self._base, ignore_errors=True)
         self._base = None
@@ -154,3 +156,9 @@ class LocalCluster:
         trace: TracebackType | None,
     ) -> None:
         await anyio.to_thread.run_sync(self.stop)
+
+
+def _run(work: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Run a coroutine on a loop of its own, in a thread: a notebook's cell has one running."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(lambda: asyncio.run(work())).result()

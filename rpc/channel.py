@@ -16,7 +16,9 @@ from benchfs.rpc.errors import ProtocolError
 from benchfs.rpc.frames import LIMITS, Frame, FrameReader, Kind, Limits, encode
 from benchfs.rpc.transports.base import Buffer, Link
 
-GOODBYE_TEXT_BYTES = 500
+GOODBYE_TEXT_LENGTH = 500
+# More than this that waits to be sent is itself the sign of life a PING asks for.
+PONG_WAITING_BYTES = 64 * 1024
 
 
 class Channel:
@@ -30,6 +32,7 @@ class Channel:
         self.ended: str | None = None  # why the connection is over
         self._reader = FrameReader(self._allocate, limits)
         self._pack = msgpack.Packer().pack
+        self.refused = False  # the peer ended it, and would end every other connection too
         self._goodbye: str | None = None  # the reason that either side gave
         self._aborted: str | None = None  # the reason that this side did not tell
 
@@ -51,7 +54,7 @@ class Channel:
             if self._reader.error is not None:
                 raise self._reader.error
         except ProtocolError as exc:
-            self.goodbye(str(exc))
+            self.goodbye(str(exc), final=True)
 
     def drained(self) -> None:
         """Nothing waits for this at the client's end."""
@@ -64,11 +67,15 @@ class Channel:
 
     # ------------------------------------------------------------ both ends
 
-    def goodbye(self, reason: str) -> None:
-        """Tell the peer why, then end the connection. Idempotent."""
+    def goodbye(self, reason: str, *, final: bool = False) -> None:
+        """Tell the peer why, then end the connection. Idempotent.
+
+        `final`: it is of no use to connect again and say the same.
+        """
         if self.ended is None and self._goodbye is None:
             self._goodbye = reason
-            self.link.write([encode(Kind.GOODBYE, 0, self._pack([reason[:GOODBYE_TEXT_BYTES]]))])
+            body = self._pack([reason[:GOODBYE_TEXT_LENGTH], final])
+            self.link.write([encode(Kind.GOODBYE, 0, body)])
             self.link.close()
 
     def abort(self, reason: str) -> None:
@@ -87,14 +94,15 @@ class Channel:
             if frame.check and frame.payload is not None:
                 self._check_payload(frame.payload, frame)
             if kind is Kind.PING:
-                self._send_now([encode(Kind.PONG, frame.call_id, b"")])
+                if self.link.waiting_bytes <= PONG_WAITING_BYTES:
+                    self._send_now([encode(Kind.PONG, frame.call_id, b"")])
             elif kind is Kind.GOODBYE:
-                self._goodbye = f"the peer ended the connection: {_reason(frame.body)}"
+                reason, self.refused = _reason(frame.body)
+                self._goodbye = f"the peer ended the connection: {reason}"
                 self.link.abort()
-                return
             elif kind is not Kind.PONG:
                 self._frame(frame)
-            if self.ended is not None:
+            if self._goodbye is not None or self.ended is not None:
                 return
 
     def _check_payload(self, payload: memoryview, frame: Frame) -> None:
@@ -118,5 +126,8 @@ class Channel:
         """The connection is over."""
 
 
-def _reason(body: list[object]) -> str:
-    return str(body[0])[:GOODBYE_TEXT_BYTES] if body else "no reason given"
+def _reason(body: list[object]) -> tuple[str, bool]:
+    """Why the peer said GOODBYE, and whether that is final. Nothing in it is an error."""
+    if not body or not isinstance(body[0], str):
+        return "no reason given", False
+    return body[0][:GOODBYE_TEXT_LENGTH], len(body) > 1 and body[1] is True

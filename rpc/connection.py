@@ -88,6 +88,7 @@ class Connection(Channel):
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
         self._pinged = False
+        self._waiting_bytes = 0  # of the link, at the last look
 
     async def greet(
         self, handshake: ClientHandshake, purpose: str, *, uid: int, gid: int, timeout: float
@@ -101,7 +102,7 @@ class Connection(Channel):
         except RemoteError as exc:
             raise HandshakeError(exc.text) from None
         except ConnectionLostError as exc:
-            if self._goodbye is not None:
+            if self.refused:
                 raise HandshakeError(exc.reason) from None
             raise
         assert isinstance(answer.message, Welcome)
@@ -138,9 +139,8 @@ class Connection(Channel):
             raise ConnectionLostError(self.ended or self._goodbye or "", sent=False)
         operation = BY_REQUEST[type(request)]
         self._last_id = call_id = self._last_id % 0xFFFF_FFFF + 1
-        body = self._pack(
-            (int(operation.op), int(timeout * 1000), group, epoch, slot, sequence, *request)
-        )
+        deadline_ms = min(max(int(timeout * 1000), 0), 0xFFFF_FFFF)
+        body = self._pack((int(operation.op), deadline_ms, group, epoch, slot, sequence, *request))
         waiting = _Waiting(self.loop.create_future(), operation, deadline, into)
         if payload:
             size = sum(map(len, payload))
@@ -268,6 +268,10 @@ class Connection(Channel):
             for call_id, waiting in list(self._calls.items()):
                 if waiting.deadline <= now:
                     self._expire(call_id, waiting)
+            waiting_bytes = self.link.waiting_bytes
+            if waiting_bytes < self._waiting_bytes:
+                self.last_heard = now  # it takes what is sent: a PING stands behind all that
+            self._waiting_bytes = waiting_bytes
             silent = now - self.last_heard
             if self._calls and silent > DEAD_AFTER_SECONDS:
                 self.abort(f"the node has not answered for {silent:.1f} s")

@@ -39,6 +39,11 @@ class ClientHandshake:
 
     def prove(self, reply: HelloReply, purpose: str, uid: int, gid: int) -> Prove:
         """The second message. Raises HandshakeError if the server did not prove the secret."""
+        if not VERSION_LEAST <= reply.version <= VERSION_GREATEST:
+            raise HandshakeError(
+                f"the server chose protocol version {reply.version}, this side speaks "
+                f"{VERSION_LEAST} to {VERSION_GREATEST}"
+            )
         expected = proof(b"S", self._secret, self._hello.nonce, reply.nonce)
         if not hmac.compare_digest(expected, reply.proof):
             raise HandshakeError("the server does not know this cluster's secret")

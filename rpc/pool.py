@@ -2,7 +2,7 @@
 
 Small calls, bulk transfers and passed descriptors have connections of their own, so that
 4 MiB never stand in front of a stat. A peer's unix socket is tried before TCP when it is on
-this host. After a failure the next attempt waits, doubling up to a second.
+this host. After a failure the next attempt waits about 20 ms, doubling up to a second.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class _Key(NamedTuple):
 class _Failing:
     """A peer that could not be reached: when to try again."""
 
-    __slots__ = ("delay", "until")
+    __slots__ = ("delay", "reason", "until")
 
     def __init__(self) -> None:
         self.delay = BACKOFF_FIRST_SECONDS
         self.until = 0.0
+        self.reason = ""
 
 
 class Pool:
@@ -86,14 +87,22 @@ class Pool:
         if opening is None:
             opening = asyncio.get_running_loop().create_task(self._open(key, peer, timeout))
             self._opening[key] = opening
-            opening.add_done_callback(lambda _: self._opening.pop(key, None))
+            opening.add_done_callback(lambda task: self._opened(key, task))
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(opening)
         except TimeoutError:
+            failing = self._failing.get(key)
+            reason = f": {failing.reason}" if failing is not None and failing.reason else ""
             raise ConnectionLostError(
-                f"no connection to {', '.join(peer.addresses)} within {timeout:.1f} s", sent=False
+                f"no connection to {', '.join(peer.addresses)} within {timeout:.1f} s{reason}",
+                sent=False,
             ) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and task is not None and not task.cancelling():
+                raise ConnectionLostError("the client is closed", sent=False) from None
+            raise
 
     async def close(self) -> None:
         """Say goodbye on every connection and wait until they are gone."""
@@ -115,6 +124,11 @@ class Pool:
 
     # ------------------------------------------------------------ opening
 
+    def _opened(self, key: _Key, task: asyncio.Task[Connection]) -> None:
+        self._opening.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # those who waited have it, if anybody still did
+
     async def _open(self, key: _Key, peer: Peer, timeout: float) -> Connection:
         loop = asyncio.get_running_loop()
         failing = self._failing.setdefault(key, _Failing())
@@ -123,8 +137,9 @@ class Pool:
             await asyncio.sleep(wait)
         try:
             connection = await self._try_addresses(peer, key.purpose, timeout)
-        except RpcError:
-            failing.until = loop.time() + failing.delay
+        except RpcError as exc:
+            failing.reason = str(exc)
+            failing.until = loop.time() + failing.delay * self._jitter()
             failing.delay = min(failing.delay * 2, BACKOFF_MOST_SECONDS)
             raise
         self._failing.pop(key, None)
@@ -138,17 +153,26 @@ class Pool:
             raise ConnectionLostError(connection.ended, sent=False)
         return connection
 
+    def _jitter(self) -> float:
+        """0.5 to 1.5, so that those who lost a node together do not come back together."""
+        return 0.5 + self._credentials.token_bytes(1)[0] / 255
+
     def _forget(self, key: _Key, connection: Connection) -> None:
         if self._ready.get(key) is connection:
             del self._ready[key]
 
     async def _try_addresses(self, peer: Peer, purpose: str, timeout: float) -> Connection:
         failure: RpcError = ConnectionLostError("the node has no address", sent=False)
-        for address in sorted(peer.addresses, key=_preference):
-            if purpose == "descriptors" and urlsplit(address).scheme != "unix":
-                continue
+        addresses = sorted(peer.addresses, key=_preference)
+        if purpose == "descriptors":
+            addresses = [address for address in addresses if urlsplit(address).scheme == "unix"]
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + timeout
+        for number, address in enumerate(addresses):
+            # An address that swallows everything leaves its share of the time to the others.
+            share = (give_up - loop.time()) / (len(addresses) - number)
             try:
-                connection = await self._connect(address, purpose, timeout)
+                connection = await self._connect(address, purpose, share)
             except OSError as exc:
                 reason = exc.strerror or str(exc)
                 failure = ConnectionLostError(f"{address}: {reason}", sent=False)

@@ -59,7 +59,8 @@ def unpack(body: bytes | bytearray | memoryview) -> list[object]:
             raw=False,
             max_map_len=0,
             max_ext_len=0,
-            max_array_len=65_536,
+            # The decoder reserves room for what an array announces: no more than there are bytes.
+            max_array_len=min(len(body), 65_536),
         )
     except (ValueError, msgpack.UnpackException) as exc:
         raise ProtocolError(f"the body is not valid MessagePack: {exc}") from None

@@ -41,10 +41,15 @@ log = logging.getLogger("benchfs.rpc")
 HANDSHAKE_SECONDS = 5.0
 HALF_OPEN_MOST = 64
 CREDITS = 512
+# Tasks of one connection: a mutation that was cancelled still runs to its end.
+RUNNING_MOST = 2 * CREDITS
 # A peer that says nothing is asked after the first, and given up after the second.
 IDLE_PING_SECONDS = 15.0
 IDLE_DEAD_SECONDS = 45.0
 ENVELOPE_FIELDS = len(Envelope._fields)
+TEXT_LENGTH = 1024  # of a Failure's text
+PATH_BYTES = 4096  # of its path
+BROKEN = RemoteError(errno.EIO, "an error inside the node: its log tells more")
 
 
 class Caller(NamedTuple):
@@ -147,7 +152,7 @@ class Server:
         for task in list(self.tasks):
             self._loop.call_soon(task.cancel)
         if self.tasks:
-            await asyncio.wait(self.tasks)
+            await asyncio.wait(self.tasks, timeout=grace + 1.0)
         while self.connections:
             await asyncio.sleep(0)
             for connection in list(self.connections):
@@ -185,7 +190,8 @@ class ServerConnection(Channel):
         self._handshake = ServerHandshake(
             server.identity.secret, server.identity.token_bytes(NONCE_BYTES)
         )
-        self._tasks: dict[int, tuple[asyncio.Task[None], Operation]] = {}
+        self._tasks: dict[int, tuple[asyncio.Task[None], Operation]] = {}  # of calls in flight
+        self._running = 0  # tasks, of calls that were cancelled too
         self._held: list[Callable[[], None]] = []  # writes that wait for the gate
         self._held_bytes = 0
         self._backlog: deque[Frame] = deque()  # requests that wait for the peer to read
@@ -219,7 +225,7 @@ class ServerConnection(Channel):
 
     def _frame(self, frame: Frame) -> None:
         if frame.kind is Kind.CANCEL:
-            task, operation = self._tasks.get(frame.call_id, (None, None))
+            task, operation = self._tasks.pop(frame.call_id, (None, None))
             if task is not None and operation is not None and not operation.mutates:
                 self.loop.call_soon(task.cancel)  # not before its first step: it cleans up
         elif frame.kind is not Kind.REQUEST:
@@ -241,7 +247,7 @@ class ServerConnection(Channel):
             try:
                 super()._frames([frame])
             except ProtocolError as exc:
-                self.goodbye(str(exc))
+                self.goodbye(str(exc), final=True)
         self._release()
         if not self._backlog:
             self.link.resume_reading()
@@ -268,6 +274,10 @@ class ServerConnection(Channel):
         except ProtocolError as exc:
             self._fail(frame.call_id, operation.op, RemoteError(Code.BAD_MESSAGE, str(exc)))
             return
+        if self._running >= RUNNING_MOST:
+            failure = RemoteError(Code.NOT_READY, "too many cancelled calls have not ended yet")
+            self._fail(frame.call_id, operation.op, failure)
+            return
         deadline = self.loop.time() + envelope.deadline_ms / 1000
         call = Call(operation, envelope, message, frame.payload, caller, deadline)
         try:
@@ -278,13 +288,15 @@ class ServerConnection(Channel):
             self._fail(frame.call_id, operation.op, exc)
             result = None
         except Exception:
-            self._broken(frame.call_id, operation.op)
+            log.exception("the handler of %s failed", operation.op.name)
+            self._fail(frame.call_id, operation.op, BROKEN)
             result = None
         if result is None or isinstance(result, Reply):
             self._give_back(frame)
             return
         task = self.loop.create_task(self._finish(frame, call, result))
         self._tasks[frame.call_id] = (task, operation)
+        self._running += 1
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
@@ -299,15 +311,14 @@ class ServerConnection(Channel):
             failure = RemoteError(Code.UNAVAILABLE, "the deadline passed inside the node")
             self._fail(frame.call_id, call.operation.op, failure)
         except Exception:
-            self._broken(frame.call_id, call.operation.op)
+            log.exception("the handler of %s failed", call.operation.op.name)
+            self._fail(frame.call_id, call.operation.op, BROKEN)
         finally:
-            self._tasks.pop(frame.call_id, None)
+            self._running -= 1
+            if self._tasks.get(frame.call_id, (None,))[0] is asyncio.current_task():
+                del self._tasks[frame.call_id]
             self._give_back(frame)
             self._release()
-
-    def _broken(self, call_id: int, op: int) -> None:
-        log.exception("the handler of operation %d failed", op)
-        self._fail(call_id, op, RemoteError(errno.EIO, "an error inside the node: see its log"))
 
     def _give_back(self, frame: Frame) -> None:
         if frame.payload is not None:
@@ -331,8 +342,8 @@ class ServerConnection(Channel):
     def _fail(self, call_id: int, op: int, error: RemoteError) -> None:
         failure = Failure(
             int(error.code),
-            error.text,
-            error.path,
+            _printable(error.text),
+            error.path[:PATH_BYTES],
             error.node or self._server.identity.node_id,
             error.detail,
         )
@@ -427,6 +438,11 @@ class ServerConnection(Channel):
         for task, operation in self._tasks.values():
             if not operation.mutates:
                 self.loop.call_soon(task.cancel)
+
+
+def _printable(text: str) -> str:
+    """An error's text as its field takes it: a long path, or a name that is not UTF-8, in it."""
+    return text[:TEXT_LENGTH].encode("utf-8", "backslashreplace").decode()[:TEXT_LENGTH]
 
 
 _envelope = decoder(Envelope)

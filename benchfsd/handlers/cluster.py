@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Awaitable
 from pathlib import Path
 
 from benchfs.rpc.messages import (
@@ -23,7 +24,18 @@ PAGE_BYTES = 4096
 def table(node: Node) -> dict[Op, Handler]:
     """Operation to handler."""
 
-    def get_map(_request: Request) -> Reply:
+    def get_map(_request: Request) -> Reply | Awaitable[Reply]:
+        if all(node_id in node.map for node_id in node.spec.node_ids):
+            return map_reply()
+        return map_when_read()
+
+    async def map_when_read() -> Reply:
+        """Some node was not up when this one last looked: it may be by now."""
+        if node.refresh_map is not None:
+            await node.refresh_map()
+        return map_reply()
+
+    def map_reply() -> Reply:
         spec = node.spec
         return Reply(
             MapReply(

@@ -63,6 +63,7 @@ class SocketLink:
         self._paused = False
         self._closing: asyncio.TimerHandle | None = None
         self._ended = False
+        self._broken = False  # the peer takes nothing any more; what it said is still read
         self._expects = False
         self._received_descriptors: deque[int] = deque()
         loop.add_reader(self._fd, self._readable)
@@ -123,7 +124,7 @@ class SocketLink:
         then: Callable[[], None] | None = None,
     ) -> None:
         queue = self._queue
-        if self._ended:
+        if self._ended or self._broken:
             _close_all(descriptors)
             if then is not None:
                 then()
@@ -164,7 +165,7 @@ class SocketLink:
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as exc:
-                self._end(exc.strerror or str(exc))
+                self._break(exc.strerror or str(exc))
                 return
             if not self._consume(sent):
                 if not self._writing:
@@ -227,8 +228,23 @@ class SocketLink:
 
     # ------------------------------------------------------------ ending
 
+    def _break(self, reason: str) -> None:
+        """Nothing can be sent; read to the end, since the peer may have said why."""
+        if self._paused:
+            self._end(reason)
+            return
+        self._broken = True
+        self._loop.call_later(LINGER_SECONDS, self._end, reason)
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._fd)
+        self._drop_queue()
+
     def close(self) -> None:
         if self._ended or self._closing is not None:
+            return
+        if self._broken:
+            self.abort()
             return
         self._closing = self._loop.call_later(LINGER_SECONDS, self.abort)
         self.pause_reading()
@@ -250,6 +266,12 @@ class SocketLink:
             self._writing = False
             self._loop.remove_writer(self._fd)
         self._sock.close()
+        self._drop_queue()
+        _close_all(self._received_descriptors)
+        self._received_descriptors.clear()
+        self._receiver.lost(reason)
+
+    def _drop_queue(self) -> None:
         self.waiting_bytes = 0
         queue, self._queue = self._queue, deque()
         for item in queue:
@@ -257,9 +279,6 @@ class SocketLink:
                 item()
             elif isinstance(item, _Descriptors):
                 _close_all(item.descriptors)
-        _close_all(self._received_descriptors)
-        self._received_descriptors.clear()
-        self._receiver.lost(reason)
 
 
 class SocketListener:
@@ -303,11 +322,12 @@ class SocketListener:
             return
         self._closed = True
         self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
+        # The path goes first: nobody else can have taken it while this socket still listens.
         parts = urlsplit(self.address)
         if parts.scheme == "unix":
             with contextlib.suppress(FileNotFoundError):
                 Path(parts.path).unlink()
+        self._sock.close()
 
 
 class SocketTransport:
@@ -318,20 +338,18 @@ class SocketTransport:
 
     async def connect(self, address: str, receiver: Receiver) -> SocketLink:
         loop = asyncio.get_running_loop()
-        family, target = await _resolve(address)
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            _tune(sock)
-            await loop.sock_connect(sock, target)
-            return SocketLink(loop, sock, _peer(sock, address), receiver)
-        except BaseException:
-            sock.close()
-            raise
+        *others, last = await _resolve(address)
+        for family, target in others:
+            with contextlib.suppress(OSError):
+                sock = await _connect(loop, family, target)
+                break
+        else:
+            sock = await _connect(loop, *last)
+        return SocketLink(loop, sock, _peer(sock, address), receiver)
 
     async def listen(self, address: str, accept: Callable[[], Receiver]) -> SocketListener:
         loop = asyncio.get_running_loop()
-        family, target = await _resolve(address)
+        family, target = (await _resolve(address))[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             if family == socket.AF_UNIX:
@@ -352,19 +370,32 @@ class SocketTransport:
             raise
 
 
-async def _resolve(address: str) -> tuple[int, str | tuple[str, int]]:
-    """Socket family and socket address of a URL."""
+async def _connect(
+    loop: asyncio.AbstractEventLoop, family: int, target: str | tuple[str, int]
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        _tune(sock)
+        await loop.sock_connect(sock, target)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _resolve(address: str) -> list[tuple[int, str | tuple[str, int]]]:
+    """Socket families and socket addresses of a URL: a name may have several. Never empty."""
     parts = urlsplit(address)
     if parts.scheme == "unix":
         if len(os.fsencode(parts.path)) > 107:
             raise OSError(errno.ENAMETOOLONG, "a unix socket's path has 107 bytes at most", address)
-        return socket.AF_UNIX, parts.path
+        return [(socket.AF_UNIX, parts.path)]
     if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
         raise OSError(errno.EINVAL, "an address is tcp://host:port or unix:///path", address)
     infos = await asyncio.get_running_loop().getaddrinfo(
         parts.hostname, parts.port, type=socket.SOCK_STREAM
     )
-    return infos[0][0], (str(infos[0][4][0]), int(infos[0][4][1]))
+    return [(info[0], (str(info[4][0]), int(info[4][1]))) for info in infos]
 
 
 def _tune(sock: socket.socket) -> None:

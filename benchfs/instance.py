@@ -330,12 +330,14 @@ def _running_pid(node: Path) -> int | None:
     try:
         pid = int((node / "pid").read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except (OSError, ValueError):
         return None
     if state == "Z":
         _reap(pid)
         return None
+    if command == [b""] and int(parent) == os.getpid():
+        return pid  # a child that is ending, and not yet a zombie
     return pid if os.fsencode((node / "node.toml").absolute()) in command else None
 
 

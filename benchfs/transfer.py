@@ -54,13 +54,15 @@ class Transfer:
         """Copy a local file or tree to `target` in the cluster."""
         started = time.monotonic()
         jobs: list[tuple[Path, str]] = []
+        directories: list[tuple[str, os.stat_result]] = []
         if source.is_dir():
-            await self._put_directories(source, target, jobs)
+            await self._put_directories(source, target, jobs, directories)
         else:
             jobs.append((source, target))
         await self._all([(str(s), self._put_file(s, t)) for s, t in jobs])
-        if source.is_dir():
-            await self._keep_directory_times(source, target)
+        for place, found in reversed(directories):
+            await self._fs.chmod(place, stat.S_IMODE(found.st_mode))
+            await self._fs.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
         self._result.seconds = time.monotonic() - started
         return self._result
 
@@ -84,27 +86,34 @@ class Transfer:
     # ------------------------------------------------------------ in
 
     async def _put_directories(
-        self, source: Path, target: str, jobs: list[tuple[Path, str]]
+        self,
+        source: Path,
+        target: str,
+        jobs: list[tuple[Path, str]],
+        directories: list[tuple[str, os.stat_result]],
     ) -> None:
+        """Make the directories, and collect the files that go into them."""
         await self._fs.makedirs(target, exist_ok=True)
         pending = [(source, PurePosixPath(target), frozenset[tuple[int, int]]())]
         while pending:
             directory, place, above = pending.pop()
             self._result.directories += 1
             found = directory.stat()
-            identity = (found.st_dev, found.st_ino)
-            if identity in above:
-                self._result.failures.append((str(directory), "a loop of symbolic links"))
-                continue
+            directories.append((str(place), found))
+            above |= {(found.st_dev, found.st_ino)}
             for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
                 inside = place / entry.name
                 if entry.is_dir():
+                    below = entry.stat()
+                    if (below.st_dev, below.st_ino) in above:
+                        self._result.failures.append((entry.path, "a loop of symbolic links"))
+                        continue
                     try:
                         await self._fs.mkdir(str(inside))
                     except FileExistsError:
                         if not await self._fs.isdir(str(inside)):
                             raise
-                    pending.append((Path(entry.path), inside, above | {identity}))
+                    pending.append((Path(entry.path), inside, above))
                 elif entry.is_file():
                     jobs.append((Path(entry.path), str(inside)))
                 else:
@@ -126,13 +135,6 @@ class Transfer:
         self._result.bytes += found.st_size
         if self._verify:
             await self._compare(source, target)
-
-    async def _keep_directory_times(self, source: Path, target: str) -> None:
-        for directory, _, _ in os.walk(source, topdown=False, followlinks=True):
-            found = Path(directory).stat()
-            place = str(PurePosixPath(target) / Path(directory).relative_to(source))
-            await self._fs.chmod(place, stat.S_IMODE(found.st_mode))
-            await self._fs.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
 
     # ------------------------------------------------------------ out
 

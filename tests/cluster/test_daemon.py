@@ -1,0 +1,186 @@
+"""A daemon spoken to directly: epochs, repeated requests, metrics, settings."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import benchfs
+from benchfs.checks import piece_checks
+from benchfs.inode import ROOT_INO
+from benchfs.instance import find
+from benchfs.rpc.connection import Connection
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    Code,
+    GetMap,
+    GroupRecord,
+    LayoutRecord,
+    Lookup,
+    MakeDirectory,
+    MapReply,
+    Open,
+    OpenReply,
+    ReadChunk,
+    Unlink,
+    WriteChunk,
+)
+from benchfs.rpc.pool import Credentials, Peer, Pool
+from benchfs.rpc.schema import decoder, unpack
+from benchfs.rpc.transports.choose import choose
+
+LAYOUT = LayoutRecord(4 << 20, 0, ())
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(nodes=2) as running:
+        yield running
+
+
+class Direct:
+    """Requests to any node, with the envelope in the test's hands."""
+
+    def __init__(self, pool: Pool, cluster_map: MapReply) -> None:
+        self.pool = pool
+        self.map = cluster_map
+
+    async def node(self, group: int) -> Connection:
+        """The connection to a group's primary."""
+        primary = self.map.groups[group].nodes[0]
+        record = next(node for node in self.map.nodes if node.node_id == primary)
+        return await self.pool.connect(Peer(primary, record.addresses), "calls", timeout=5)
+
+
+@pytest.fixture
+async def direct(cluster: benchfs.LocalCluster) -> AsyncIterator[Direct]:
+    endpoints = await find(str(cluster.directory))
+    who = Credentials(endpoints.secret, os.urandom(16), "client", 0, 0, os.urandom)
+    pool = Pool(choose().transport, who)
+    first = await pool.connect(Peer("", endpoints.addresses[:1]), "calls", timeout=5)
+    answer = await first.call(GetMap(), timeout=5)
+    assert isinstance(answer.message, MapReply)
+    yield Direct(pool, answer.message)
+    await pool.close()
+
+
+async def test_every_node_knows_all_nodes_as_soon_as_the_cluster_is_up(direct: Direct) -> None:
+    assert [node.node_id for node in direct.map.nodes] == ["node-0", "node-1"]
+    leads = [group.nodes[0] for group in direct.map.groups]
+    assert abs(leads.count("node-0") - leads.count("node-1")) <= 4
+
+
+async def test_another_epoch_is_refused_with_the_entry_that_holds(direct: Direct) -> None:
+    connection = await direct.node(0)
+    with pytest.raises(RemoteError) as failure:
+        await connection.call(Lookup(ROOT_INO, b"x"), timeout=5, group=0, epoch=7)
+    assert failure.value.code == Code.STALE_EPOCH
+    entry = decoder(GroupRecord)(unpack(failure.value.detail))
+    assert entry == direct.map.groups[0]
+
+
+async def test_a_group_of_another_node_is_refused_too(direct: Direct) -> None:
+    connection = await direct.node(0)
+    mine = direct.map.groups[0].nodes[0]
+    other = next(group.group for group in direct.map.groups if group.nodes[0] != mine)
+    with pytest.raises(RemoteError) as failure:
+        await connection.call(ReadChunk(1, 0, 0, 10), timeout=5, group=other, epoch=1)
+    assert failure.value.code == Code.STALE_EPOCH
+
+
+async def test_a_repeated_mutation_gets_the_answer_it_got_before(direct: Direct) -> None:
+    connection = await direct.node(0)
+    create = Open(ROOT_INO, b"once", True, True, 0o600, 0, 0, LAYOUT)
+
+    async def call(request: tuple[object, ...], sequence: int) -> tuple[object, ...]:
+        answer = await connection.call(
+            request, timeout=5, group=0, epoch=1, slot=3, sequence=sequence
+        )
+        return answer.message
+
+    first = await call(create, 1)
+    assert await call(create, 1) == first  # and not EEXIST
+    with pytest.raises(RemoteError) as failure:
+        await call(create, 2)
+    assert failure.value.code == errno.EEXIST
+    await call(Unlink(ROOT_INO, b"once"), 3)
+    await call(Unlink(ROOT_INO, b"once"), 3)
+    with pytest.raises(RemoteError) as failure:
+        await call(create, 2)
+    assert failure.value.code == Code.STALE_SEQUENCE
+    made = await call(MakeDirectory(ROOT_INO, b"dir", 0o700, 0, 0), 4)
+    assert await call(MakeDirectory(ROOT_INO, b"dir", 0o700, 0, 0), 4) == made
+
+
+async def test_a_repeated_write_does_not_undo_a_later_one(direct: Direct) -> None:
+    names = await direct.node(0)
+    create = Open(ROOT_INO, b"data", True, False, 0o600, 0, 0, LAYOUT)
+    answer = await names.call(create, timeout=5, group=0, epoch=1, slot=9, sequence=1)
+    assert isinstance(answer.message, OpenReply)
+    ino = answer.message.ino
+
+    async def write(data: bytes, slot: int, sequence: int) -> None:
+        request = WriteChunk(ino, 0, 0, 0, piece_checks(data, 0))
+        await names.call(
+            request,
+            timeout=5,
+            group=0,
+            epoch=1,
+            slot=slot,
+            sequence=sequence,
+            payload=(data,),
+        )
+
+    await write(b"one", 1, 1)
+    await write(b"two", 2, 1)
+    await write(b"one", 1, 1)  # the reply was lost, the client asks again
+    answer = await names.call(ReadChunk(ino, 0, 0, 10), timeout=5, group=0, epoch=1)
+    assert bytes(answer.payload or b"") == b"two"
+
+
+async def test_a_write_whose_bytes_do_not_match_their_check_changes_nothing(
+    direct: Direct,
+) -> None:
+    names = await direct.node(0)
+    request = WriteChunk(77, 0, 0, 0, piece_checks(b"right", 0))
+    with pytest.raises(RemoteError) as failure:
+        await names.call(request, timeout=5, group=0, epoch=1, payload=(b"wrong",))
+    assert failure.value.code == errno.EBADMSG
+    answer = await names.call(ReadChunk(77, 0, 0, 10), timeout=5, group=0, epoch=1)
+    assert answer.payload is None
+
+
+def test_metrics_are_given_on_request() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = {"metrics_listen": f"tcp://127.0.0.1:{port}"}
+    with benchfs.LocalCluster(nodes=1, settings=settings) as cluster:
+        with benchfs.Client(cluster.url) as fs:
+            fs.write_bytes("/f", b"12345")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+            text = reply.read().decode()
+    assert "benchfs_chunks 1.0" in text
+    assert "benchfs_store_used_bytes 5.0" in text
+    assert 'benchfs_rpc_requests_total{op="write_chunk"} 1.0' in text
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text('node_idd = "node-0"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "benchfsd", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "unknown key 'node_idd': did you mean 'node_id'?" in done.stderr

@@ -48,12 +48,14 @@ from benchfsd.mode import Mode
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import IntentKind
+from benchfsd.sessions import SessionKeeper
 
 log = logging.getLogger("benchfsd")
 
 READY_VARIABLE = "BENCHFSD_READY_FD"
 REGISTRY_SECONDS = 2.0  # between looks at the registry for nodes that came or moved
 CLEAN_SECONDS = 1.0
+SESSION_SECONDS = 60.0  # between looks for sessions that are over
 FLUSH_SECONDS = 5.0  # mode writeback: how much an end of the machine may lose of the rows
 GRACE_SECONDS = 0.3
 FATAL_EXIT = 70
@@ -178,6 +180,7 @@ class Daemon:
         self._background = [
             self._loop.create_task(self._watch_registry()),
             self._loop.create_task(self._clean()),
+            self._loop.create_task(self._forget_sessions()),
         ]
         if config.mode is Mode.WRITEBACK:
             self._background.append(self._loop.create_task(self._flush()))
@@ -290,6 +293,16 @@ class Daemon:
             await asyncio.sleep(CLEAN_SECONDS)
             if self._store.needs_cleaning:
                 await self._store.clean_idle(self._env.clock.monotonic())
+
+    async def _forget_sessions(self) -> None:
+        node = self._node
+        keeper = SessionKeeper(
+            node.slots, lambda: node.map.groups_led_by(node.node_id), self._env.clock
+        )
+        while True:
+            await asyncio.sleep(SESSION_SECONDS)
+            callers = [connection.caller for connection in self._server.connections]
+            keeper.look({caller.session for caller in callers if caller is not None})
 
     async def _flush(self) -> None:
         used = -1

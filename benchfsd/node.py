@@ -10,6 +10,7 @@ import asyncio
 import errno
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
 
 import msgpack
 
@@ -70,7 +71,7 @@ class Node:
         self.writes: OrderedDict[tuple[bytes, int], tuple[int, int]] = OrderedDict()
         self.refresh_map: Callable[[], Awaitable[None]] | None = None
         self._namespaces: dict[int, Namespace] = {}
-        self._locks: dict[tuple[int, bytes], asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = WeakValueDictionary()
         self._sequence = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -112,10 +113,7 @@ class Node:
             raise RemoteError(errno.ENOSPC, "the disk is full to its reserve", node=self.node_id)
 
     def lock(self, parent: int, name: bytes) -> asyncio.Lock:
-        """The lock of one name, for operations of several steps."""
-        for key in [key for key, lock in self._locks.items() if not lock.locked()][:8]:
-            if not getattr(self._locks[key], "_waiters", None):
-                del self._locks[key]
+        """The lock of one name, for operations of several steps; it lives while it is used."""
         return self._locks.setdefault((parent, name), asyncio.Lock())
 
     # ------------------------------------------------------------ other nodes

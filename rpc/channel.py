@@ -32,7 +32,7 @@ class Channel:
         self.ended: str | None = None  # why the connection is over
         self._reader = FrameReader(self._allocate, limits)
         self._pack = msgpack.Packer().pack
-        self.refused = False  # the peer ended it, and would end every other connection too
+        self.refused = False  # another connection to this peer would end in the same way
         self._goodbye: str | None = None  # the reason that either side gave
         self._aborted: str | None = None  # the reason that this side did not tell
 
@@ -74,6 +74,7 @@ class Channel:
         """
         if self.ended is None and self._goodbye is None:
             self._goodbye = reason
+            self.refused = final
             body = self._pack([reason[:GOODBYE_TEXT_LENGTH], final])
             self.link.write([encode(Kind.GOODBYE, 0, body)])
             self.link.close()

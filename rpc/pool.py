@@ -154,8 +154,8 @@ class Pool:
         return connection
 
     def _jitter(self) -> float:
-        """0.5 to 1.5, so that those who lost a node together do not come back together."""
-        return 0.5 + self._credentials.token_bytes(1)[0] / 255
+        """1 to 2, so that those who lost a node together do not come back together."""
+        return 1.0 + self._credentials.token_bytes(1)[0] / 255
 
     def _forget(self, key: _Key, connection: Connection) -> None:
         if self._ready.get(key) is connection:

@@ -406,6 +406,8 @@ class ServerConnection(Channel):
     def _welcome(self, call_id: int, prove: Prove) -> None:
         hello = self._handshake.check(prove)
         peer, identity = self.link.peer, self._server.identity
+        if prove.purpose == "descriptors" and not self.link.passes_descriptors:
+            raise HandshakeError("descriptors are passed on unix sockets only")
         # root may act for others (a mount does); for everybody else the kernel's word counts
         vouched = peer.uid not in (None, 0)
         self.caller = Caller(

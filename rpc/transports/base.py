@@ -32,6 +32,7 @@ class Link(Protocol):
 
     peer: Peer
     waiting_bytes: int  # written, not yet handed to the kernel
+    passes_descriptors: bool  # unix sockets do
 
     def write(
         self,
@@ -42,7 +43,8 @@ class Link(Protocol):
     ) -> None:
         """Queue buffers, to be left unchanged until sent, and `then` be called (also on loss).
 
-        `descriptors` go with the first byte (unix sockets only) and are closed once sent.
+        `descriptors` go with the first byte and are closed once sent, or on loss. Where they
+        cannot be passed, raises OSError, and they stay the caller's.
         """
 
     def flush(self) -> None:
@@ -55,7 +57,10 @@ class Link(Protocol):
         """Receive again."""
 
     def expect_descriptors(self) -> None:
-        """From now on descriptors may come in; they wait for `take_descriptor`."""
+        """From now on descriptors may come in; they wait for `take_descriptor`.
+
+        Raises OSError where they cannot be passed.
+        """
 
     def take_descriptor(self) -> int | None:
         """The next descriptor received, now the caller's to close."""

@@ -1,264 +1,234 @@
-"""The `memory` engine: links inside one process, over the event loop, for tests and simulation.
+"""The `memory` engine: links inside one process, for tests and simulation.
 
-What one flush hands over (whole frames) travels as one unit. A `MemoryNetwork` holds the
-listeners by name and the faults: delay, loss and reordering of units, partitions between named
-ends, cut connections. There is no clock but the loop's, and chance comes from one given source:
-the same seed on the same loop gives the same run. It copies every unit: not made for speed.
+A `MemoryNetwork` holds the listeners by name (mem://name) and injects faults from a seeded
+random source: delay, loss, overtaking, partition and heal, cut. What one flush hands over is
+the unit of delivery. There is no clock but the loop's, so a simulated loop makes runs repeat.
+
+A link stays an ordered stream whatever happens: units of different links overtake each other,
+those of one link never do; a lost unit ends its link, since a stream with a hole is none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import heapq
 import os
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Peer, Receiver
 
-# What may be under way in one direction, like a socket's buffers; one larger unit goes alone.
+# What may be under way in one direction before the sender must wait, as in a socket's buffers.
 WINDOW_BYTES = 1024 * 1024
-# How long a closing link may still send what was queued.
 LINGER_SECONDS = 1.0
 
 
 class Faults(NamedTuple):
-    """What happens to the units of one direction. The default: nothing."""
+    """What happens to units on their way. Seconds and probabilities."""
 
-    delay: Callable[[random.Random], float] | None = None  # seconds, drawn for each unit
-    loss: float = 0.0  # the share of units that never arrive
-    reorder: float = 0.0  # the share of units that later ones overtake
-    reorder_seconds: float = 0.01  # by how much they come late
+    delay_least: float = 0.0
+    delay_most: float = 0.0
+    loss: float = 0.0  # that a unit is lost, and its link with it
+    overtaken: float = 0.0  # that a unit waits `overtaken_seconds` more
+    overtaken_seconds: float = 0.01
 
 
 class MemoryNetwork:
-    """Named ends and what lies between them. `transport(name)` is one end's way in."""
+    """All listeners and links of one process, and the faults between them."""
 
-    def __init__(self, rng: random.Random | None = None, faults: Faults | None = None) -> None:
-        self.rng = random.Random(0) if rng is None else rng
-        self._faults = Faults() if faults is None else faults
-        self._faults_between: dict[tuple[str, str], Faults] = {}
-        self._partitioned: set[frozenset[str]] = set()
-        self._listeners: dict[str, MemoryListener] = {}
-        self._links: dict[MemoryLink, None] = {}  # a set that keeps the order
+    def __init__(self, seed: int = 0, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.listeners: dict[str, MemoryListener] = {}
+        self.links: set[MemoryLink] = set()
+        self._random = random.Random(seed)
+        self._parted: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._healed: list[asyncio.Future[None]] = []
 
     def transport(self, name: str) -> MemoryTransport:
-        """The transport of the end called `name`: where its connections come from."""
+        """The network as the place `name` sees it: partitions are between names."""
         return MemoryTransport(self, name)
 
-    def set_faults(self, faults: Faults, source: str = "", target: str = "") -> None:
-        """From now on, of units from `source` to `target`; without them, of all others."""
-        if source and target:
-            self._faults_between[source, target] = faults
-        else:
-            self._faults = faults
+    def partition(self, some: Collection[str], others: Collection[str]) -> None:
+        """Hold back all that goes between `some` and `others`, both ways, until `heal`."""
+        self._parted.append((frozenset(some), frozenset(others)))
 
-    def partition(self, first: str, second: str) -> None:
-        """Swallow what the two send each other, and refuse new connections between them."""
-        self._partitioned.add(frozenset((first, second)))
+    def heal(self) -> None:
+        """Undo all partitions: what was held back arrives."""
+        self._parted.clear()
+        healed, self._healed = self._healed, []
+        for future in healed:
+            if not future.done():
+                future.set_result(None)
+        for link in list(self.links):
+            link.inbound.go_on()
 
-    def heal(self, first: str, second: str) -> None:
-        """End a partition. What was swallowed does not come back."""
-        self._partitioned.discard(frozenset((first, second)))
+    def cut(self, some: Collection[str], others: Collection[str]) -> None:
+        """End all links between `some` and `others`; what is under way is lost."""
+        for link in list(self.links):
+            if link.here in some and link.there in others:
+                link.break_both("the connection was cut")
 
-    def cut(self, first: str, second: str) -> None:
-        """Reset all connections between the two, at both ends."""
-        for link in list(self._links):
-            if {link.local, link.remote} == {first, second}:
-                link.reset()
+    def parted(self, one: str, other: str) -> bool:
+        """Whether nothing passes between the two names."""
+        return any((one in a and other in b) or (one in b and other in a) for a, b in self._parted)
 
-    # ------------------------------------------------------------ for links
+    async def until_healed(self) -> None:
+        """Wait for `heal`."""
+        future = asyncio.get_running_loop().create_future()
+        self._healed.append(future)
+        await future
 
-    def faults(self, source: str, target: str) -> Faults:
-        """Of units from `source` to `target`."""
-        return self._faults_between.get((source, target), self._faults)
+    def delay(self) -> float:
+        """Seconds that the next unit takes."""
+        faults = self.faults
+        delay = faults.delay_least
+        if faults.delay_most > faults.delay_least:
+            delay = self._random.uniform(faults.delay_least, faults.delay_most)
+        if faults.overtaken and self._random.random() < faults.overtaken:
+            delay += faults.overtaken_seconds
+        return delay
 
-    def partitioned(self, source: str, target: str) -> bool:
-        """Whether the two cannot reach each other."""
-        return bool(self._partitioned) and frozenset((source, target)) in self._partitioned
-
-    def join(self, link: MemoryLink) -> None:
-        """A link came up."""
-        self._links[link] = None
-
-    def leave(self, link: MemoryLink) -> None:
-        """A link ended."""
-        self._links.pop(link, None)
-
-    def bind(self, name: str, listener: MemoryListener) -> None:
-        """Raises OSError when somebody else listens as `name`."""
-        if name in self._listeners:
-            raise OSError(errno.EADDRINUSE, "somebody else listens on the address", f"mem://{name}")
-        self._listeners[name] = listener
-
-    def unbind(self, name: str) -> None:
-        """Nobody listens as `name` any more."""
-        self._listeners.pop(name, None)
-
-    def listener(self, source: str, name: str) -> MemoryListener:
-        """Who listens as `name`, as far as `source` can reach it. Raises ConnectionRefusedError."""
-        found = self._listeners.get(name)
-        if found is None or self.partitioned(source, name):
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        return found
+    def loses(self) -> bool:
+        """Whether the next unit is lost."""
+        return bool(self.faults.loss) and self._random.random() < self.faults.loss
 
 
-class _Unit(NamedTuple):
-    """What one flush handed over, still at the sender."""
+class _Unit:
+    """What one flush handed over; `end` tells that nothing follows."""
 
-    buffers: list[Buffer]
-    size: int
-    thens: list[Callable[[], None]]
+    __slots__ = ("data", "descriptors", "due", "end")
+
+    def __init__(self, data: bytes, descriptors: tuple[int, ...], due: float, end: bool) -> None:
+        self.data = memoryview(data)
+        self.descriptors = descriptors
+        self.due = due
+        self.end = end
 
 
-class _Way:
-    """One direction of a connection: units under way, in the order in which they will arrive."""
+class _Inbound:
+    """One direction of a link: the units on their way to `link`, in order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, source: MemoryLink, target: MemoryLink):
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: MemoryLink) -> None:
+        self.bytes = 0  # handed over by the sender and not yet received
         self._loop = loop
-        self._source = source
-        self._target = target
-        self._under_way: list[tuple[float, int, bytes | None]] = []  # due, number, None: the end
-        self._number = 0
-        self._in_order_due = 0.0  # of the last unit that keeps its place
+        self._link = link
+        self._units: deque[_Unit] = deque()
+        self._handle: asyncio.Handle | None = None
         self._last_due = 0.0
-        self._timer: asyncio.Handle | None = None
-        self.bytes = 0  # sent, not yet received or lost
 
-    def send(self, data: bytes | None) -> None:
-        """Send a unit, or the end of the stream."""
-        network = self._source.network
-        faults, now = network.faults(self._source.local, self._source.remote), self._loop.time()
-        delay = faults.delay(network.rng) if faults.delay is not None else 0.0
-        if data is None:
-            due = max(now + delay, self._last_due)
+    def put(self, data: bytes, descriptors: tuple[int, ...] = (), end: bool = False) -> None:
+        delay = self._link.network.delay()
+        due = self._last_due = max(self._last_due, self._loop.time() + delay)
+        self._units.append(_Unit(data, descriptors, due, end))
+        self.bytes += len(data)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Have the first unit delivered when it is due, unless something holds it back."""
+        link = self._link
+        if self._handle is not None or not self._units or not link.takes():
+            return
+        wait = self._units[0].due - self._loop.time()
+        if wait > 0:
+            self._handle = self._loop.call_later(wait, self._deliver)
         else:
-            self.bytes += len(data)
-            if faults.loss and network.rng.random() < faults.loss:
-                self._loop.call_soon(self.taken, len(data))
+            self._handle = self._loop.call_soon(self._deliver)
+
+    def clear(self) -> None:
+        """Forget all units."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        for unit in self._units:
+            _close_all(unit.descriptors)
+        self._units.clear()
+        self.bytes = 0
+
+    def _deliver(self) -> None:
+        self._handle = None
+        link = self._link
+        if not link.takes():
+            return  # this came up while the delivery was due
+        unit = self._units[0]
+        descriptors, unit.descriptors = unit.descriptors, ()
+        link.take_over(descriptors)
+        while unit.data and link.takes():
+            buffer = link.receiver.get_buffer()
+            count = min(len(buffer), len(unit.data))
+            buffer[:count] = unit.data[:count]
+            unit.data = unit.data[count:]
+            self.bytes -= count
+            link.receiver.received(count)
+        if link.has_ended():
+            return
+        if not unit.data:
+            self._units.popleft()
+            if unit.end:
+                link.end("the peer closed the connection")
                 return
-            if faults.reorder and network.rng.random() < faults.reorder:
-                due = max(now + delay, self._in_order_due) + faults.reorder_seconds
-            else:
-                due = self._in_order_due = max(now + delay, self._in_order_due)
-        self._last_due = max(self._last_due, due)
-        self._number += 1
-        heapq.heappush(self._under_way, (due, self._number, data))
-        self._wait()
-
-    def taken(self, count: int) -> None:
-        """The receiver has taken `count` bytes, or they were lost: there is room for more."""
-        self.bytes -= count
-        self._loop.call_soon(self._source.pump)
-
-    def _wait(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        due = self._under_way[0][0]
-        if due <= self._loop.time():
-            self._timer = self._loop.call_soon(self._arrive)
-        else:
-            self._timer = self._loop.call_at(due, self._arrive)
-
-    def _arrive(self) -> None:
-        self._timer = None
-        now = max(self._under_way[0][0], self._loop.time())
-        while self._under_way and self._under_way[0][0] <= now:
-            _due, _number, data = heapq.heappop(self._under_way)
-            if not self._source.network.partitioned(self._source.local, self._source.remote):
-                self._target.arrived(data)
-            elif data is not None:
-                self.taken(len(data))
-        if self._under_way:
-            self._wait()
+        link.peer_link.room()
+        self.go_on()
 
 
 class MemoryLink:
-    """One end of a connection inside the process."""
+    """One end of a link."""
 
-    def __init__(
-        self,
-        network: MemoryNetwork,
-        loop: asyncio.AbstractEventLoop,
-        receiver: Receiver,
-        local: str,
-        remote: str,
-    ) -> None:
+    peer_link: MemoryLink
+
+    def __init__(self, network: MemoryNetwork, here: str, there: str, receiver: Receiver) -> None:
+        self._loop = asyncio.get_running_loop()
         self.network = network
-        self.local = local
-        self.remote = remote
-        self.peer = Peer(f"mem://{remote}")
+        self.here = here
+        self.there = there
+        self.peer = Peer(f"mem://{there}")
+        self.receiver = receiver
         self.waiting_bytes = 0
-        self._loop = loop
-        self._receiver = receiver
-        self._out: _Way
-        self._in: _Way
-        self._other: MemoryLink
-        self._unflushed = _Unit([], 0, [])
-        self._units: deque[_Unit] = deque()
-        self._inbox: deque[memoryview | None] = deque()  # None: the peer has ended the stream
-        self._feeding = False
+        self.passes_descriptors = True
+        self.paused = False
+        self.ended = False
+        self.inbound = _Inbound(self._loop, self)
+        self._queue: deque[Buffer | tuple[int, ...] | Callable[[], None]] = deque()
         self._over = False
-        self._paused = False
+        self._full = False  # the peer must receive before more can be handed over
+        self._sending = False
         self._closing: asyncio.TimerHandle | None = None
-        self._ended = False
-
-    def join(self, other: MemoryLink, way_out: _Way, way_in: _Way) -> None:
-        """Become one end of a connection with `other`."""
-        self._other, self._out, self._in = other, way_out, way_in
-        self.network.join(self)
-        self._receiver.connected(self)
+        self._expects = False
+        self._descriptors: deque[int] = deque()
+        network.links.add(self)
 
     # ------------------------------------------------------------ receiving
 
-    def arrived(self, data: bytes | None) -> None:
-        """A unit, or the end of the stream, has come from the other end."""
-        if self._ended:
-            if data is not None:
-                self._loop.call_soon(self._other.reset)
-            return
-        self._inbox.append(None if data is None else memoryview(data))
-        self._feed()
-
-    def _feed(self) -> None:
-        if self._feeding:
-            return
-        self._feeding = True
-        try:
-            while self._inbox and not self._paused and not self._ended:
-                unit = self._inbox[0]
-                if unit is None:
-                    self._end("the peer closed the connection")
-                    break
-                buffer = self._receiver.get_buffer()
-                count = min(len(buffer), len(unit))
-                buffer[:count] = unit[:count]
-                if count < len(unit):
-                    self._inbox[0] = unit[count:]
-                else:
-                    self._inbox.popleft()
-                self._in.taken(count)
-                self._receiver.received(count)
-        finally:
-            self._feeding = False
-
     def pause_reading(self) -> None:
-        self._paused = True
+        self.paused = True
 
     def resume_reading(self) -> None:
-        if self._paused and self._closing is None:
-            self._paused = False
-            self._loop.call_soon(self._feed)
+        if self.paused and not self.ended and self._closing is None:
+            self.paused = False
+            self.inbound.go_on()
+
+    def takes(self) -> bool:
+        """Whether a unit may arrive now."""
+        return not (self.paused or self.ended or self.network.parted(self.here, self.there))
+
+    def has_ended(self) -> bool:
+        """Whether this side is over."""
+        return self.ended
 
     def expect_descriptors(self) -> None:
-        raise OSError(errno.EOPNOTSUPP, "descriptors are passed on unix sockets only")
+        self._expects = True
 
     def take_descriptor(self) -> int | None:
-        return None
+        return self._descriptors.popleft() if self._descriptors else None
+
+    def take_over(self, descriptors: tuple[int, ...]) -> None:
+        """Descriptors arrive; nobody expects them: they are closed, as the kernel does."""
+        if self._expects:
+            self._descriptors.extend(descriptors)
+        else:
+            _close_all(descriptors)
 
     # ------------------------------------------------------------ sending
 
@@ -269,131 +239,194 @@ class MemoryLink:
         descriptors: Sequence[int] = (),
         then: Callable[[], None] | None = None,
     ) -> None:
-        if descriptors:
-            raise OSError(errno.EOPNOTSUPP, "descriptors are passed on unix sockets only")
-        if self._ended:
+        if self.ended:
+            _close_all(descriptors)
             if then is not None:
                 then()
             return
-        size = sum(map(len, buffers))
-        unit = self._unflushed
-        unit.buffers.extend(buffers)
+        if descriptors:
+            self._queue.append(tuple(descriptors))
+        self._queue.extend(buffers)
         if then is not None:
-            unit.thens.append(then)
-        self._unflushed = unit._replace(size=unit.size + size)
-        self.waiting_bytes += size
+            self._queue.append(then)
+        self.waiting_bytes += sum(map(len, buffers))
         if self.waiting_bytes > HIGH_WATER_BYTES:
             self._over = True
 
     def flush(self) -> None:
-        if self._unflushed.buffers or self._unflushed.thens:
-            self._units.append(self._unflushed)
-            self._unflushed = _Unit([], 0, [])
-        self.pump()
+        if not self._full and not self.ended:
+            self._send()
 
-    def pump(self) -> None:
-        """Send units while there is room on the way."""
-        while self._units and not self._ended:
-            size = self._units[0].size
-            if self._out.bytes and self._out.bytes + size > WINDOW_BYTES:
-                break
-            unit = self._units.popleft()
-            if size:
-                self._out.send(b"".join(unit.buffers))
-            self.waiting_bytes -= size
-            for then in unit.thens:
-                then()
-        if self._over and self.waiting_bytes < HIGH_WATER_BYTES // 2 and not self._ended:
+    def room(self) -> None:
+        """The peer received something: hand over more."""
+        if self._full and not self.ended and self._way.bytes <= WINDOW_BYTES // 2:
+            self._full = False
+            self._send()
+
+    @property
+    def _way(self) -> _Inbound:
+        return self.peer_link.inbound
+
+    def _send(self) -> None:
+        """Hand over a unit: all that is queued, as far as the window takes it."""
+        if self._sending:
+            return  # a `then` flushed; the loop below goes on with the queue
+        self._sending = True
+        try:
+            while self._queue and not self.ended and not self._full:
+                self._send_unit()
+        finally:
+            self._sending = False
+        if self.ended:
+            return
+        if self._over and self.waiting_bytes < HIGH_WATER_BYTES // 2:
             self._over = False
             self._loop.call_soon(self._report_drained)
-        if self._closing is not None and not self._units:
+        if self._closing is not None and not self._queue:
             self.abort()
 
+    def _send_unit(self) -> None:
+        queue, room = self._queue, WINDOW_BYTES - self._way.bytes
+        pieces: list[bytes] = []
+        descriptors: tuple[int, ...] = ()
+        calls: list[Callable[[], None]] = []
+        while queue and room > 0:
+            item = queue.popleft()
+            if isinstance(item, tuple):
+                if pieces or descriptors:  # they go with the first byte of what follows
+                    queue.appendleft(item)
+                    break
+                descriptors = item
+            elif callable(item):
+                calls.append(item)
+            else:
+                if len(item) > room:
+                    queue.appendleft(memoryview(item)[room:])
+                    item = memoryview(item)[:room]
+                pieces.append(bytes(item))
+                room -= len(item)
+        self._full = room <= 0
+        data = b"".join(pieces)
+        self.waiting_bytes -= len(data)
+        if self.peer_link.ended:
+            _close_all(descriptors)  # the news of its end is on the way
+        elif self.network.loses():
+            _close_all(descriptors)
+            self._loop.call_soon(self.break_both, "a unit was lost")
+        elif data or descriptors:
+            self._way.put(data, descriptors)
+        for call in calls:
+            call()
+
     def _report_drained(self) -> None:
-        if not self._ended:
-            self._receiver.drained()
+        if not self.ended:
+            self.receiver.drained()
 
     # ------------------------------------------------------------ ending
 
     def close(self) -> None:
-        if self._ended or self._closing is not None:
+        if self.ended or self._closing is not None:
             return
         self._closing = self._loop.call_later(LINGER_SECONDS, self.abort)
-        self._paused = True
-        self.flush()
+        self.pause_reading()
+        if not self._full:
+            self._send()
+        if not self._queue:
+            self.abort()
 
     def abort(self) -> None:
-        if not self._ended:
-            self._out.send(None)
-            self._end("this side closed the connection")
+        if not self.ended:
+            if not self.peer_link.ended:
+                self._way.put(b"", end=True)
+            self.end("this side closed the connection")
 
-    def reset(self) -> None:
-        """End the link as a broken connection does: what was under way to it is lost."""
-        self._end(os.strerror(errno.ECONNRESET))
+    def break_both(self, reason: str) -> None:
+        """End both ends now; what is under way is lost."""
+        for link in (self, self.peer_link):
+            link.inbound.clear()
+            link.end(reason)
 
-    def _end(self, reason: str) -> None:
-        if self._ended:
+    def end(self, reason: str) -> None:
+        """End this side. Idempotent."""
+        if self.ended:
             return
-        self._ended = True
-        self.network.leave(self)
+        self.ended = True
+        self.network.links.discard(self)
         if self._closing is not None:
             self._closing.cancel()
+        self.inbound.clear()
         self.waiting_bytes = 0
-        units = [*self._units, self._unflushed]
-        self._units.clear()
-        self._inbox.clear()
-        for unit in units:
-            for then in unit.thens:
-                then()
-        self._receiver.lost(reason)
+        queue, self._queue = self._queue, deque()
+        for item in queue:
+            if isinstance(item, tuple):
+                _close_all(item)
+            elif callable(item):
+                item()
+        _close_all(self._descriptors)
+        self._descriptors.clear()
+        self.receiver.lost(reason)
 
 
 class MemoryListener:
-    """A name where connections arrive."""
+    """A name that can be connected to."""
 
     def __init__(self, network: MemoryNetwork, name: str, accept: Callable[[], Receiver]) -> None:
         self.address = f"mem://{name}"
         self.accept = accept
         self._network = network
         self._name = name
-        self._closed = False
-        network.bind(name, self)
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._network.unbind(self._name)
+        if self._network.listeners.get(self._name) is self:
+            del self._network.listeners[self._name]
 
 
 class MemoryTransport:
-    """One end of a MemoryNetwork; see the module's docstring."""
+    """A `MemoryNetwork` seen from one name."""
 
     name = "memory"
     schemes = frozenset({"mem"})
 
-    def __init__(self, network: MemoryNetwork, end: str) -> None:
-        self._network = network
-        self._end = end
+    def __init__(self, network: MemoryNetwork, here: str = "client") -> None:
+        self.network = network
+        self.here = here
 
     async def connect(self, address: str, receiver: Receiver) -> MemoryLink:
+        name = _name(address)
         loop = asyncio.get_running_loop()
-        network, source, target = self._network, self._end, _name(address)
-        delay = network.faults(source, target).delay
-        await asyncio.sleep(0.0 if delay is None else delay(network.rng))
-        listener = network.listener(source, target)
-        here = MemoryLink(network, loop, receiver, source, target)
-        there = MemoryLink(network, loop, listener.accept(), target, source)
-        way, way_back = _Way(loop, here, there), _Way(loop, there, here)
-        there.join(here, way_back, way)
-        here.join(there, way, way_back)
-        return here
+        while self.network.parted(self.here, name):
+            await self.network.until_healed()
+        arrived = loop.create_future()
+        timer = loop.call_later(self.network.delay(), arrived.set_result, None)
+        try:
+            await arrived
+        finally:
+            timer.cancel()
+        listener = self.network.listeners.get(name)
+        if listener is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens there", address)
+        ours = MemoryLink(self.network, self.here, name, receiver)
+        theirs = MemoryLink(self.network, name, self.here, listener.accept())
+        ours.peer_link, theirs.peer_link = theirs, ours
+        theirs.receiver.connected(theirs)
+        receiver.connected(ours)
+        return ours
 
     async def listen(self, address: str, accept: Callable[[], Receiver]) -> MemoryListener:
-        return MemoryListener(self._network, _name(address), accept)
+        name = _name(address)
+        if name in self.network.listeners:
+            raise OSError(errno.EADDRINUSE, "somebody listens there already", address)
+        listener = self.network.listeners[name] = MemoryListener(self.network, name, accept)
+        return listener
 
 
 def _name(address: str) -> str:
     parts = urlsplit(address)
     if parts.scheme != "mem" or not parts.netloc:
-        raise OSError(errno.EINVAL, "an address of this transport is mem://name", address)
+        raise OSError(errno.EINVAL, "an address in memory is mem://name", address)
     return parts.netloc
+
+
+def _close_all(descriptors: Collection[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

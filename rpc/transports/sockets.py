@@ -53,6 +53,7 @@ class SocketLink:
     ) -> None:
         self.peer = peer
         self.waiting_bytes = 0
+        self.passes_descriptors = sock.family == socket.AF_UNIX
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
@@ -109,10 +110,15 @@ class SocketLink:
             self._loop.add_reader(self._fd, self._readable)
 
     def expect_descriptors(self) -> None:
+        self._require_descriptors()
         self._expects = True
 
     def take_descriptor(self) -> int | None:
         return self._received_descriptors.popleft() if self._received_descriptors else None
+
+    def _require_descriptors(self) -> None:
+        if not self.passes_descriptors:  # TCP would send the bytes and drop the descriptors
+            raise OSError(errno.EOPNOTSUPP, "descriptors are passed on unix sockets only")
 
     # ------------------------------------------------------------ sending
 
@@ -124,6 +130,8 @@ class SocketLink:
         then: Callable[[], None] | None = None,
     ) -> None:
         queue = self._queue
+        if descriptors:
+            self._require_descriptors()
         if self._ended or self._broken:
             _close_all(descriptors)
             if then is not None:

@@ -1,0 +1,110 @@
+"""Engines under test, and a receiver that records what it was told."""
+
+import asyncio
+import contextlib
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from benchfs.rpc.transports.base import Link, Transport
+from benchfs.rpc.transports.memory import MemoryNetwork
+from benchfs.rpc.transports.sockets import SocketTransport
+
+DEADLINE_SECONDS = 20.0
+
+
+class Engine(NamedTuple):
+    """A transport, fresh addresses on it, and what it is able to do beyond the contract."""
+
+    transport: Transport
+    address: Callable[[], str]
+    passes_descriptors: bool = False
+    knows_the_peer: bool = False
+    has_paths: bool = False
+
+
+ENGINES = ("sockets-tcp", "sockets-unix", "memory")
+
+
+@contextlib.asynccontextmanager
+async def engine_of(name: str) -> AsyncIterator[Engine]:
+    """The engine of a name. Another engine is another branch here, and a name in ENGINES."""
+    numbers = itertools.count(1)
+    with tempfile.TemporaryDirectory(prefix="bfs-") as folder:
+        if name == "sockets-tcp":
+            yield Engine(SocketTransport(), lambda: "tcp://127.0.0.1:0")
+        elif name == "sockets-unix":
+            yield Engine(
+                SocketTransport(),
+                lambda: f"unix://{Path(folder) / f'{next(numbers)}.sock'}",
+                passes_descriptors=True,
+                knows_the_peer=True,
+                has_paths=True,
+            )
+        else:
+            assert name == "memory"
+            yield Engine(
+                MemoryNetwork().transport("client"),
+                lambda: f"mem://node-{next(numbers)}",
+                passes_descriptors=True,
+            )
+
+
+class Recorder:
+    """Records all that a link tells it."""
+
+    link: Link
+
+    def __init__(self, buffer_bytes: int = 64 * 1024) -> None:
+        self.data = bytearray()
+        self.count = 0
+        self.keep = True
+        self.drained_count = 0
+        self.lost_reasons: list[str] = []
+        self.connected_count = 0
+        self._buffer = memoryview(bytearray(buffer_bytes))
+        self._changed = asyncio.Event()
+
+    def connected(self, link: Link) -> None:
+        assert not self.lost_reasons
+        self.link = link
+        self.connected_count += 1
+        self._changed.set()
+
+    def get_buffer(self) -> memoryview:
+        return self._buffer
+
+    def received(self, count: int) -> None:
+        assert self.connected_count == 1
+        assert not self.lost_reasons, "nothing comes after lost"
+        self.count += count
+        if self.keep:
+            self.data += self._buffer[:count]
+        self._changed.set()
+
+    def drained(self) -> None:
+        assert not self.lost_reasons, "nothing comes after lost"
+        self.drained_count += 1
+        self._changed.set()
+
+    def lost(self, reason: str) -> None:
+        self.lost_reasons.append(reason)
+        self._changed.set()
+
+    def note(self) -> None:
+        """Something else that `until` may wait for has happened."""
+        self._changed.set()
+
+    async def until(self, condition: Callable[["Recorder"], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not condition(self):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+async def turns(count: int = 10) -> None:
+    """Let the loop turn: what could happen without waiting has happened then."""
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -435,8 +435,8 @@ async def test_attempts_wait_longer_after_each_failure(engine: Engine) -> None:
         with pytest.raises(ConnectionLostError) as caught:
             await pool.connect(peer, "calls", timeout=5)
         assert not caught.value.sent
-    # 20 + 40 + 80 + 160 ms before the last four attempts
-    assert loop.time() - began >= 0.29
+    # 20, 40, 80 and 160 ms stand before the last four attempts, each shortened by half at most
+    assert loop.time() - began >= 0.14
     await pool.close()
 
 
@@ -550,7 +550,7 @@ async def test_a_server_that_does_not_speak_the_protocol_is_refused(engine: Engi
     node = Node(engine)
     node.address = listener.address
     pool, peer = client_of(node)
-    with pytest.raises(HandshakeError, match="not a BenchFS connection"):
+    with pytest.raises((HandshakeError, ConnectionLostError), match="not a BenchFS connection"):
         await pool.connect(peer, "calls", timeout=5)
     await pool.close()
     listener.close()

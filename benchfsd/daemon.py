@@ -14,9 +14,12 @@ import logging
 import os
 import signal
 import stat
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import NoReturn
 from urllib.parse import urlsplit
+
+import lmdb
 
 from benchfs.clustermap import NodeEntry
 from benchfs.clusterspec import (
@@ -40,7 +43,7 @@ from benchfs.rpc.transports.choose import Engines, choose
 from benchfsd import metrics
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
 from benchfsd.config import NodeConfig
-from benchfsd.database import Database, FatalStorageError
+from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.handlers import chunks, cluster, inodes
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
@@ -58,6 +61,7 @@ CLEAN_SECONDS = 1.0
 SESSION_SECONDS = 60.0  # between looks for sessions that are over
 FLUSH_SECONDS = 5.0  # mode writeback: how much an end of the machine may lose of the rows
 GRACE_SECONDS = 0.3
+AGAIN_SECONDS = 1.0  # until background work that failed is begun again
 FATAL_EXIT = 70
 
 
@@ -88,8 +92,9 @@ async def run(config: NodeConfig) -> None:
         clock=env.clock,
     )
     try:
-        daemon = Daemon(config, spec, env, registry, identity, engines, secret)
-        await daemon.start()
+        with _readable_start(config):
+            daemon = Daemon(config, spec, env, registry, identity, engines, secret)
+            await daemon.start()
         try:
             await stop.wait()
         finally:
@@ -137,6 +142,7 @@ class Daemon:
             reserve=config.reserve_bytes,
         )
         self._background: list[asyncio.Task[None]] = []
+        self._flushing: asyncio.Future[None] | None = None
         self._session = env.rng.token_bytes(16)
 
     async def start(self) -> None:
@@ -178,14 +184,14 @@ class Daemon:
         await self._register()
         self._resume()
         self._background = [
-            self._loop.create_task(self._watch_registry()),
-            self._loop.create_task(self._clean()),
-            self._loop.create_task(self._forget_sessions()),
+            self._loop.create_task(_keep_up("watching the registry", self._watch_registry)),
+            self._loop.create_task(_keep_up("cleaning chunks", self._clean)),
+            self._loop.create_task(_keep_up("forgetting sessions", self._forget_sessions)),
         ]
         if config.mode is Mode.WRITEBACK:
-            self._background.append(self._loop.create_task(self._flush()))
+            self._background.append(self._loop.create_task(_keep_up("flushing", self._flush)))
         if not identity.clean_stop:
-            self._background.append(self._loop.create_task(self._sweep()))
+            self._background.append(self._loop.create_task(_keep_up("sweeping", self._sweep)))
         if config.metrics_listen is not None:
             self._stop_metrics = metrics.serve(node, config.metrics_listen)
         log.info("ready at %s", ", ".join(self._server.addresses))
@@ -197,12 +203,15 @@ class Daemon:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        ending = [self._server.close(GRACE_SECONDS)]
         if self._config.metrics_listen is not None:
-            self._stop_metrics()
-        await self._server.close(GRACE_SECONDS)
+            ending.append(asyncio.to_thread(self._stop_metrics))  # up to half a second
+        await asyncio.gather(*ending)
         await self._node.stop_tasks()
         await self._pool.close()
         await self._store.close()
+        if self._flushing is not None:
+            await self._flushing  # its thread uses the database
         self._database.close()
         self._identity.mark_clean()
         log.info("stopped")
@@ -305,15 +314,43 @@ class Daemon:
             keeper.look({caller.session for caller in callers if caller is not None})
 
     async def _flush(self) -> None:
-        used = -1
+        flushed = -1
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            if used != (used := self._database.used_bytes) or self._store.needs_cleaning:
-                await asyncio.to_thread(self._database.flush_to_disk)
+            commits = self._database.commits
+            if commits != flushed:
+                self._flushing = asyncio.ensure_future(asyncio.to_thread(self._flush_now))
+                await asyncio.shield(self._flushing)  # the thread cannot be stopped
+                flushed = commits
+
+    def _flush_now(self) -> None:
+        try:
+            self._database.flush_to_disk()
+        except FatalStorageError as failure:
+            _die(failure)
 
     async def _sweep(self) -> None:
         removed = await self._store.sweep()
         log.info("removed %d chunk files that an unclean stop had left", removed)
+
+
+@contextlib.contextmanager
+def _readable_start(config: NodeConfig) -> Iterator[None]:
+    """Rows that cannot be read are one line to whoever starts the daemon."""
+    try:
+        yield
+    except (lmdb.Error, CorruptRowError) as exc:
+        raise StartError(f"the rows in {config.data_dir} cannot be used: {exc}") from exc
+
+
+async def _keep_up(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do background work to its end; when it fails, say so and begin it again."""
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("%s failed, and is begun again", what)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def _read_secret(config: NodeConfig) -> bytes:

@@ -229,6 +229,11 @@ class Database:
         """What `used_bytes` may grow to. A put beyond it is fatal: refuse new rows before."""
         return int(self._env.info()["map_size"])
 
+    @property
+    def commits(self) -> int:
+        """The number of the last commit: two that differ tell that something was committed."""
+        return int(self._env.info()["last_txnid"])
+
     def entries(self) -> int:
         """How many rows there are, as of the last commit. Takes no walk."""
         return int(self._env.stat()["entries"])

@@ -157,6 +157,10 @@ class Namespace:
         self._put_entry(parent, directory, name, Entry(inode.ino, inode.type), now_ns)
         return OpenReply(inode.ino, inode.type, created=True, attributes=inode)
 
+    def is_absent(self, parent: int, name: bytes) -> bool:
+        """Whether the directory, if it is one, has no entry of this name."""
+        return self._find(parent, name) is None
+
     def check_absent(self, parent: int, name: bytes) -> Attributes:
         """The directory in which `name` may be made. ENOENT, ENOTDIR, EEXIST, EINVAL."""
         directory = self._directory(parent, name)

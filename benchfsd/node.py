@@ -14,15 +14,16 @@ from weakref import WeakValueDictionary
 
 import msgpack
 
-from benchfs.clustermap import ClusterMap, NodeEntry
+from benchfs.clustermap import ClusterMap, GroupEntry, NodeEntry
 from benchfs.clusterspec import ClusterSpec
 from benchfs.env import Env
 from benchfs.layout import Layout
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.connection import Answer
 from benchfs.rpc.errors import ConnectionLostError, RemoteError, RpcError
-from benchfs.rpc.messages import Code, LayoutRecord
+from benchfs.rpc.messages import Code, GroupRecord, LayoutRecord
 from benchfs.rpc.pool import Peer, Pool
+from benchfs.rpc.schema import decoder, unpack
 from benchfsd.chunks import ChunkStore
 from benchfsd.database import Database
 from benchfsd.mode import Mode
@@ -101,16 +102,21 @@ class Node:
 
     def nodes_of(self, layout: LayoutRecord) -> set[str]:
         """The nodes that lead a group of the layout: where chunks of a file may be."""
-        stripe = Layout(*layout).stripe or range(self.map.group_count)
-        return {self.map.primary(group) for group in stripe}
+        count = self.map.group_count
+        stripe = Layout(*layout).stripe or range(count)
+        return {self.map.primary(group) for group in stripe if group < count}
 
     def require_space(self) -> None:
         """Raise ENOSPC below the reserve: nothing new is made there, so that removing works."""
-        if (
-            self.store.free_bytes <= 0
-            or self.database.used_bytes > DATABASE_FULL * self.database.map_bytes
-        ):
+        if not self.has_space:
             raise RemoteError(errno.ENOSPC, "the disk is full to its reserve", node=self.node_id)
+
+    @property
+    def has_space(self) -> bool:
+        """Whether new files and directories may be made."""
+        if self.store.free_bytes <= 0:
+            return False
+        return self.database.used_bytes <= DATABASE_FULL * self.database.map_bytes
 
     def lock(self, parent: int, name: bytes) -> asyncio.Lock:
         """The lock of one name, for operations of several steps; it lives while it is used."""
@@ -121,13 +127,30 @@ class Node:
     async def call_group(
         self, group: int, request: tuple[object, ...], *, mutates: bool = False
     ) -> Answer:
-        """Ask the primary of a group. Raises RemoteError, UNAVAILABLE if it does not answer."""
+        """Ask the primary of a group. Raises RemoteError, UNAVAILABLE if it does not answer.
+
+        A newer entry of the group is learned and followed. It is never passed on: a client would
+        take it for one of the group that it asked about.
+        """
         slot = sequence = 0
         if mutates:
             self._sequence += 1
             sequence, slot = self._sequence, self._sequence % NODE_SLOTS
-        node_id, epoch = self.map.primary(group), self.map.epoch(group)
-        return await self._call(node_id, request, group, epoch, slot, sequence)
+        while True:
+            entry = self.map.group(group)
+            try:
+                return await self._call(entry.primary, request, group, entry.epoch, slot, sequence)
+            except RemoteError as exc:
+                if exc.code != Code.STALE_EPOCH:
+                    raise
+                newer = GroupEntry(*decoder(GroupRecord)(unpack(exc.detail)))
+                if newer.group != group or newer.epoch <= entry.epoch:
+                    raise RemoteError(
+                        Code.UNAVAILABLE,
+                        f"{entry.primary} does not know yet that it leads group {group}",
+                        node=self.node_id,
+                    ) from exc
+                self.map = self.map.with_group(newer)
 
     async def call_node(self, node_id: str, request: tuple[object, ...]) -> Answer:
         """Ask a node as such. Raises RemoteError, UNAVAILABLE if it does not answer."""

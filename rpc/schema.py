@@ -74,7 +74,8 @@ def decoder(record: type[Record]) -> Callable[[object], Record]:
     found = _decoders.get(record)
     if found is None:
         found = _decoders[record] = _compile(record)
-    return typing.cast(Callable[[object], Record], found)
+    # Quoted: building the type at every call took 2.0 µs, more than all the rest of it.
+    return typing.cast("Callable[[object], Record]", found)
 
 
 def _compile(record: type) -> Decoder:

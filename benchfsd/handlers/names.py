@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 from typing import cast
 
 from benchfs.inode import FileType
@@ -73,12 +75,18 @@ class NameHandlers:
         return Reply(self._node.namespace(group).read_directory(message))
 
     def open(self, request: Request) -> tuple[object, ...]:
-        """OPEN."""
-        message = cast(Open, request.message)
-        if message.create:
-            self._node.require_space()
+        """OPEN. On a full disk what is there can be opened, with `create` too."""
+        node, message = self._node, cast(Open, request.message)
+        names = node.namespace(request.envelope.group)
+        if not message.create:
+            return names.open(message)
+        if not node.has_space and names.is_absent(message.parent, message.name):
+            node.require_space()
+        if any(group >= node.map.group_count for group in message.layout.stripe):
+            raise RemoteError(
+                errno.EINVAL, "the layout names groups that the cluster has not", message.name
+            )
         uid, gid = owner(request, message.uid, message.gid)
-        names = self._node.namespace(request.envelope.group)
         return names.open(message._replace(uid=uid, gid=gid))
 
     def unlink(self, request: Request) -> tuple[object, ...]:
@@ -120,8 +128,9 @@ class NameHandlers:
             except RemoteError:
                 if node.leads(home):
                     node.namespace(home).inodes.drop_inode(DropInode(ino))
-                else:
-                    await node.call_group(home, DropInode(ino), mutates=True)
+                else:  # if that node is away now, a row that nothing refers to stays there
+                    with contextlib.suppress(RemoteError):
+                        await node.call_group(home, DropInode(ino), mutates=True)
                 raise
             return made
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -142,6 +143,7 @@ class AsyncClient:
     ) -> AsyncFile:
         """Open a file; always binary. `chunk_size` in bytes and `permissions` are for a new one.
 
+        As with os.open, bits of the process's umask are taken from `permissions`.
         Raises FileNotFoundError, FileExistsError (mode x), IsADirectoryError, ValueError.
         """
         how = parse_mode(mode)
@@ -231,6 +233,16 @@ class AsyncClient:
             "chown", path, uid=None if uid == -1 else uid, gid=None if gid == -1 else gid
         )
 
+    async def copystat(self, found: os.stat_result, path: PathLike) -> None:
+        """Give `path` the mode, whatever the umask, and the times that `found` has."""
+        await self._set_attributes(
+            "copystat",
+            path,
+            mode=stat.S_IMODE(found.st_mode),
+            atime_ns=found.st_atime_ns,
+            mtime_ns=found.st_mtime_ns,
+        )
+
     async def utime(self, path: PathLike, *, ns: tuple[int, int] | None = None) -> None:
         """Set the times of access and change, in nanoseconds since 1970; None: now."""
         now = self._env.clock.time_ns()
@@ -240,7 +252,7 @@ class AsyncClient:
     # ------------------------------------------------------------ directories
 
     async def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
-        """Make a directory. FileExistsError, FileNotFoundError for its parent."""
+        """Make a directory, its mode cut by the umask. FileExistsError, FileNotFoundError."""
         connected, parsed = self._use(), parse(path, "mkdir")
         intent = connected.intent("mkdir", parsed)
 
@@ -259,12 +271,15 @@ class AsyncClient:
     async def makedirs(
         self, path: PathLike, mode: int = DIRECTORY_MODE, *, exist_ok: bool = False
     ) -> None:
-        """Make a directory and what is missing above it, as os.makedirs."""
+        """Make a directory and what is missing above it, as os.makedirs.
+
+        `mode` is for the last one; those above it get the usual one.
+        """
         parsed = parse(path, "makedirs")
         for depth in range(1, len(parsed.parts) + 1):
             part = b"/" + b"/".join(parsed.parts[:depth])
             try:
-                await self.mkdir(part, mode)
+                await self.mkdir(part, mode if depth == len(parsed.parts) else DIRECTORY_MODE)
             except FileExistsError:
                 if depth == len(parsed.parts) and not exist_ok:
                     raise

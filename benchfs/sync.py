@@ -228,6 +228,10 @@ class Client:
         """Set owner and group; -1 leaves one as it is."""
         self._run(self._client.chown, path, uid, gid)
 
+    def copystat(self, found: os.stat_result, path: PathLike) -> None:
+        """Give `path` the mode, whatever the umask, and the times that `found` has."""
+        self._run(self._client.copystat, found, path)
+
     def utime(self, path: PathLike, *, ns: tuple[int, int] | None = None) -> None:
         """Set the times of access and change, in nanoseconds since 1970; None: now."""
 

@@ -2,13 +2,14 @@
 
 Modes and times are kept. A symbolic link is copied as what it leads to; a loop of directories
 is a failure like any other. A file that fails is in the result with its reason, and the others
-go on. A file that is put appears under its name when it is whole: until then it has a name that
-ends in `.benchfs-part`.
+go on. A file appears under its name when it is whole: until then it has a short name of its own
+that ends in `.benchfs-part`, and is removed if it fails.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 import time
@@ -19,11 +20,14 @@ from pathlib import Path, PurePosixPath
 import xxhash
 
 from benchfs.client import AsyncClient
+from benchfs.env import Env, system_env
 from benchfs.errors import error
+from benchfs.paths import parse
 
 FILES_AT_ONCE = 32
 PIECE_BYTES = 1024 * 1024
 PART_SUFFIX = ".benchfs-part"
+OWNER_ONLY = 0o600  # of a file in the making, whoever may read the whole one
 
 Progress = Callable[[int], None]  # bytes moved
 
@@ -43,9 +47,15 @@ class Transfer:
     """One copy, in or out. `verify`: read both sides again and compare their hashes."""
 
     def __init__(
-        self, fs: AsyncClient, *, verify: bool = False, progress: Progress = lambda _: None
+        self,
+        fs: AsyncClient,
+        *,
+        verify: bool = False,
+        progress: Progress = lambda _: None,
+        env: Env | None = None,
     ) -> None:
         self._fs = fs
+        self._env = env or system_env()
         self._verify = verify
         self._progress = progress
         self._result = Result()
@@ -61,8 +71,7 @@ class Transfer:
             jobs.append((source, target))
         await self._all([(str(s), self._put_file(s, t)) for s, t in jobs])
         for place, found in reversed(directories):
-            await self._fs.chmod(place, stat.S_IMODE(found.st_mode))
-            await self._fs.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
+            await self._fs.copystat(found, place)
         self._result.seconds = time.monotonic() - started
         return self._result
 
@@ -123,16 +132,23 @@ class Transfer:
     async def _put_file(self, source: Path, target: str) -> None:
         fs = self._fs
         found = source.stat()
-        part = target + PART_SUFFIX
+        parse(target, "put")
+        part = str(PurePosixPath(target).with_name(self._part_name()))
         with source.open("rb", buffering=0) as reader:
-            async with await fs.open(part, "wb", permissions=stat.S_IMODE(found.st_mode)) as file:
-                while data := reader.read(PIECE_BYTES):
-                    await file.write(data)
-                    self._progress(len(data))
-        await fs.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
-        await fs.rename(part, target)
+            file = await fs.open(part, "xb", permissions=OWNER_ONLY)
+            try:
+                async with file:
+                    while data := reader.read(PIECE_BYTES):
+                        await file.write(data)
+                        self._result.bytes += len(data)
+                        self._progress(len(data))
+                await fs.copystat(found, part)
+                await fs.rename(part, target)
+            except BaseException:
+                with contextlib.suppress(OSError):  # what failed first is what is to be said
+                    await fs.unlink(part)
+                raise
         self._result.files += 1
-        self._result.bytes += found.st_size
         if self._verify:
             await self._compare(source, target)
 
@@ -158,11 +174,13 @@ class Transfer:
                 jobs.append((entry.path, place, attributes))
 
     async def _get_file(self, source: str, target: Path, found: os.stat_result) -> None:
-        part = target.with_name(target.name + PART_SUFFIX)
+        target = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced
+        part = target.with_name(self._part_name())
         buffer = bytearray(min(PIECE_BYTES, max(1, found.st_size)))
         view = memoryview(buffer)
         try:
-            with part.open("wb", buffering=0) as writer:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+            with os.fdopen(descriptor, "wb") as writer:
                 async with await self._fs.open(source) as file:
                     while count := await file.readinto(buffer):
                         writer.write(view[:count])
@@ -179,6 +197,10 @@ class Transfer:
             await self._compare(target, source)
 
     # ------------------------------------------------------------ both
+
+    def _part_name(self) -> str:
+        """A name for a file in the making, short, and nobody else's."""
+        return f".{self._env.rng.token_bytes(8).hex()}{PART_SUFFIX}"
 
     async def _all(self, jobs: list[tuple[str, Coroutine[object, object, None]]]) -> None:
         """Run the jobs, so many at once; failures of files are noted, not raised."""

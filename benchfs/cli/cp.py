@@ -24,8 +24,6 @@ def cp(
         if not recursive and await fs.isdir(source):
             raise fail(f"{source} is a directory: use -r")
         place = await into(fs, source, target)
-        if f"{place}/".startswith(f"{source.rstrip('/')}/"):
-            raise fail(f"{source} cannot be copied into itself")
         return await copy_tree(fs, source, place)
 
     files = with_client(cluster, work)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchfs.cli.duplicate import copy_tree, into
-from benchfs.cli.output import ClusterOption, JsonOption, fail, say_json, with_client
+from benchfs.cli.duplicate import check_apart, copy_tree, into
+from benchfs.cli.output import ClusterOption, JsonOption, say_json, with_client
 from benchfs.client import AsyncClient
 
 
@@ -22,16 +22,18 @@ def mv(
 
     async def work(fs: AsyncClient) -> bool:
         place = await into(fs, source, target)
-        if f"{place}/".startswith(f"{source.rstrip('/')}/"):
-            raise fail(f"{source} cannot be moved into itself")
+        await check_apart(fs, "move", source, await fs.stat(source), place)
         try:
             await fs.rename(source, place)
             return True
         except OSError as exc:
             if exc.errno != errno.EXDEV:
                 raise
+        directory = await fs.isdir(source)
+        if directory and await fs.isdir(place):
+            await fs.rmdir(place)  # as rename does: only an empty one is replaced
         await copy_tree(fs, source, place)
-        if await fs.isdir(source):
+        if directory:
             await fs.rmtree(source)
         else:
             await fs.unlink(source)

@@ -17,14 +17,42 @@ from benchfs.paths import display, parse
 PIECE_BYTES = 4 * 1024 * 1024
 
 
-async def copy_tree(fs: AsyncClient, source: str, target: str) -> int:
+async def copy(fs: AsyncClient, source: str, target: str) -> int:
     """Copy a file or directory with modes and times; returns how many files there were.
 
-    Raises EINVAL where something would be copied onto or into itself: before anything is written.
+    Into `target` if that is a directory. Raises EINVAL where something would be copied onto or
+    into itself, before anything is written.
     """
+    place = await _into(fs, source, target)
     found = await fs.stat(source)
-    await check_apart(fs, "copy", source, found, target)
-    return await _copy(fs, source, found, target)
+    await _check_apart(fs, "copy", source, found, place)
+    return await _copy(fs, source, found, place)
+
+
+async def move(fs: AsyncClient, source: str, target: str) -> bool:
+    """Rename, into `target` if that is a directory; copy and remove where a rename is EXDEV.
+
+    Returns whether it was a rename. Raises EINVAL as `copy` does, ENOTEMPTY for a directory in
+    the place of another.
+    """
+    place = await _into(fs, source, target)
+    found = await fs.stat(source)
+    await _check_apart(fs, "move", source, found, place)
+    try:
+        await fs.rename(source, place)
+        return True
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+    if stat.S_ISDIR(found.st_mode):
+        if await fs.isdir(place):
+            await fs.rmdir(place)  # as a rename does: only an empty one is replaced
+        await _copy(fs, source, found, place)
+        await fs.rmtree(source)
+    else:
+        await _copy(fs, source, found, place)
+        await fs.unlink(source)
+    return False
 
 
 async def _copy(fs: AsyncClient, source: str, found: os.stat_result, target: str) -> int:
@@ -46,7 +74,7 @@ async def _copy(fs: AsyncClient, source: str, found: os.stat_result, target: str
     return count
 
 
-async def check_apart(
+async def _check_apart(
     fs: AsyncClient, operation: str, source: str, found: os.stat_result, target: str
 ) -> None:
     """Raise EINVAL if `target` is the source itself, by whatever spelling, or lies in it."""
@@ -67,7 +95,7 @@ async def check_apart(
         raise error(errno.EINVAL, operation, source, text=f"{target} is the same file")
 
 
-async def into(fs: AsyncClient, source: str, target: str) -> str:
+async def _into(fs: AsyncClient, source: str, target: str) -> str:
     """`target`, or the source's name in it if it is a directory."""
     if not await fs.isdir(target):
         return target

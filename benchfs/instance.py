@@ -32,7 +32,6 @@ SECRET_BYTES = 32
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.01
-CLUSTER_VARIABLE = "BENCHFS_CLUSTER"
 SECRET_VARIABLE = "BENCHFS_SECRET_FILE"  # noqa: S105 (the name of a variable)
 LOG_TAIL_BYTES = 2000
 
@@ -70,16 +69,17 @@ def running_nodes(directory: Path) -> dict[str, int]:
 # ---------------------------------------------------------------- finding
 
 
-async def find(cluster: str | None) -> Endpoints:
+async def find(cluster: str | None, secret_file: Path | None = None) -> Endpoints:
     """What a user means by `cluster`: a URL, a name, a directory, or nothing at all.
+
+    `secret_file` is for a URL that names none; without, it is known for instances of this host.
 
     Raises ClusterError (NoClusterError) that says what to type instead.
     """
-    cluster = cluster or os.environ.get(CLUSTER_VARIABLE)
     if not cluster:
         return await _the_only_one()
     if cluster.startswith("benchfs://"):
-        return await _from_url(cluster)
+        return await _from_url(cluster, secret_file)
     directory = Path(cluster) if "/" in cluster else named(cluster, "connect")
     if not (directory / "registry").is_dir():
         raise error(errno.ENODEV, "connect", cluster, text=f"no instance at {directory}")
@@ -106,7 +106,7 @@ async def _from_directory(directory: Path) -> Endpoints:
     return Endpoints(tuple(addresses), _read_secret(directory / "secret"), directory.name)
 
 
-async def _from_url(url: str) -> Endpoints:
+async def _from_url(url: str, secret_file: Path | None) -> Endpoints:
     parts = urlsplit(url)
     hosts = [host for host in parts.netloc.split(",") if host]
     addresses = tuple(f"tcp://{host}" for host in hosts)
@@ -118,9 +118,10 @@ async def _from_url(url: str) -> Endpoints:
         if not good:
             text = "a URL is benchfs://host:port[,host:port...]"
             raise error(errno.EINVAL, "connect", url, text=text)
-    given = parse_qs(parts.query).get("secret_file") or [os.environ.get(SECRET_VARIABLE, "")]
-    if given[0]:
-        return Endpoints(addresses, _read_secret(Path(given[0])), parts.netloc)
+    named_in_url = parse_qs(parts.query).get("secret_file")
+    given = Path(named_in_url[0]) if named_in_url else secret_file
+    if given is not None:
+        return Endpoints(addresses, _read_secret(given), parts.netloc)
     for directory in all_instances():
         local = await _from_directory(directory)
         if set(addresses) & set(local.addresses):
@@ -278,6 +279,7 @@ def _spawn(node: Path) -> int:
     config = node / "node.toml"
     command = [sys.executable, "-m", "benchfsd", "--config", str(config.absolute())]
     environment = {**os.environ, "BENCHFSD_READY_FD": str(writer)}
+    environment.pop(SECRET_VARIABLE, None)  # of the cluster that the caller uses, not of this one
     log = os.open(node / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.set_inheritable(writer, True)
     try:

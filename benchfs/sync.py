@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from benchfs.client import DIRECTORY_MODE, FILE_MODE, TIMEOUT_SECONDS, AsyncClient
+from benchfs.client import DIRECTORY_MODE, FILE_MODE, AsyncClient
 from benchfs.cluster import NodeStatus
 from benchfs.file import AsyncFile
 from benchfs.paths import PathLike
@@ -132,7 +132,7 @@ class Client:
         self,
         cluster: str | None = None,
         *,
-        timeout: float = TIMEOUT_SECONDS,
+        timeout: float | None = None,
         **options: Any,
     ) -> None:
         self._client = AsyncClient(cluster, timeout=timeout, **options)

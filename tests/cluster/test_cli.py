@@ -234,3 +234,28 @@ def test_modes_of_new_directories_are_as_given_whatever_the_umask() -> None:
     assert document("stat", "/deep/down")["mode"] == "1777"
     assert document("stat", "/deep")["mode"] == "0700"
     assert b"octal" in benchfs("mkdir", "-m", "-1", "/x", status=2).stderr
+
+
+def test_settings_come_from_the_file(
+    instance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    monkeypatch.setenv("BENCHFS_CONFIG", str(file))
+    file.write_text('cluster = "nowhere"\n')
+    assert b"no instance" in benchfs("ls", status=1).stderr
+    assert document("status", "--cluster", instance)["name"] == "default"
+    file.write_text("speed = 11\n")
+    assert b"unknown key 'speed'" in benchfs("ls", status=1).stderr
+
+
+def test_the_secret_of_another_cluster_does_not_reach_new_daemons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_bytes(b"another secret of thirty-two byte")
+    (tmp_path / "secret").chmod(0o600)
+    monkeypatch.setenv("BENCHFS_SECRET_FILE", str(tmp_path / "secret"))
+    benchfs("up", "--name", "third", "--nodes", "1")
+    try:
+        benchfs("ls", "--cluster", "third")
+    finally:
+        benchfs("down", "--name", "third")

@@ -110,7 +110,7 @@ async def _from_url(url: str, secret_file: Path | None) -> Endpoints:
     parts = urlsplit(url)
     hosts = [host for host in parts.netloc.split(",") if host]
     addresses = tuple(f"tcp://{host}" for host in hosts)
-    for address in addresses:
+    for address in addresses or ("",):
         try:
             good = urlsplit(address).hostname and urlsplit(address).port
         except ValueError:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import xxhash
 
@@ -110,7 +111,12 @@ class Transfer:
             found = directory.stat()
             directories.append((str(place), found))
             above |= {(found.st_dev, found.st_ino)}
-            for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            try:
+                entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+            except OSError as exc:
+                self._result.failures.append((str(directory), str(exc)))
+                continue
+            for entry in entries:
                 inside = place / entry.name
                 if entry.is_dir():
                     below = entry.stat()
@@ -119,9 +125,10 @@ class Transfer:
                         continue
                     try:
                         await self._fs.mkdir(str(inside))
-                    except FileExistsError:
+                    except FileExistsError as exc:
                         if not await self._fs.isdir(str(inside)):
-                            raise
+                            self._result.failures.append((entry.path, str(exc)))
+                            continue
                     pending.append((Path(entry.path), inside, above))
                 elif entry.is_file():
                     jobs.append((Path(entry.path), str(inside)))
@@ -135,7 +142,11 @@ class Transfer:
         parse(target, "put")
         part = str(PurePosixPath(target).with_name(self._part_name()))
         with source.open("rb", buffering=0) as reader:
-            file = await fs.open(part, "xb", permissions=OWNER_ONLY)
+            try:
+                file = await fs.open(part, "xb", permissions=OWNER_ONLY)
+            except OSError as exc:
+                exc.filename = target  # the other name says nothing to anybody
+                raise
             try:
                 async with file:
                     while data := reader.read(PIECE_BYTES):
@@ -162,7 +173,11 @@ class Transfer:
         jobs: list[tuple[str, Path, os.stat_result]],
         directories: list[tuple[Path, os.stat_result]],
     ) -> None:
-        target.mkdir(parents=True, exist_ok=True)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            self._result.failures.append((source, str(exc)))
+            return
         directories.append((target, found))
         self._result.directories += 1
         async for entry in self._fs.scandir(source):
@@ -175,17 +190,16 @@ class Transfer:
 
     async def _get_file(self, source: str, target: Path, found: os.stat_result) -> None:
         target = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with target.open("wb") as writer:  # a device or a pipe: it is written, never replaced
+                await self._copy_out(source, writer, found.st_size)
+            self._result.files += 1
+            return
         part = target.with_name(self._part_name())
-        buffer = bytearray(min(PIECE_BYTES, max(1, found.st_size)))
-        view = memoryview(buffer)
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
             with os.fdopen(descriptor, "wb") as writer:
-                async with await self._fs.open(source) as file:
-                    while count := await file.readinto(buffer):
-                        writer.write(view[:count])
-                        self._result.bytes += count
-                        self._progress(count)
+                await self._copy_out(source, writer, found.st_size)
             part.chmod(stat.S_IMODE(found.st_mode))
             os.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
             part.replace(target)
@@ -195,6 +209,15 @@ class Transfer:
         self._result.files += 1
         if self._verify:
             await self._compare(target, source)
+
+    async def _copy_out(self, source: str, writer: BinaryIO, size: int) -> None:
+        buffer = bytearray(min(PIECE_BYTES, max(1, size)))
+        view = memoryview(buffer)
+        async with await self._fs.open(source) as file:
+            while count := await file.readinto(buffer):
+                writer.write(view[:count])
+                self._result.bytes += count
+                self._progress(count)
 
     # ------------------------------------------------------------ both
 

@@ -113,6 +113,10 @@ def test_copying_moving_and_removing(tmp_path: Path) -> None:
     assert b"use -r" in benchfs("cp", "/copy", "/x", status=1).stderr
     benchfs("rm", "-r", "/copy")
     benchfs("rm", "-f", "/copy")
+    benchfs("mkdir", "/x", "/y")
+    result = document("rm", "-r", "/x", "/none", "/y", status=1)
+    assert result["removed"] == ["/x", "/y"]
+    assert [failure["path"] for failure in result["failures"]] == ["/none"]
     assert b"No such file" in benchfs("rm", "/copy", status=1).stderr
 
 
@@ -148,6 +152,8 @@ def test_errors_say_what_where_and_how_to_go_on() -> None:
     assert failed.stdout == b""
     benchfs("stat", status=2)
     benchfs("nonsense", status=2)
+    assert benchfs("--version").stdout.startswith(b"benchfs ")
+    assert b"benchfs://host:port" in benchfs("ls", "--cluster", "benchfs://", status=1).stderr
     assert b"no instance" in benchfs("ls", "--cluster", "nowhere", status=1).stderr
     assert b"running already" in benchfs("up", status=1).stderr
     assert b"there is no instance" in benchfs("down", "--name", "nowhere", status=1).stderr

@@ -179,6 +179,51 @@ async def test_a_get_that_fails_leaves_nothing_and_what_was_there(
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+async def test_a_get_writes_into_a_pipe_and_does_not_replace_it(
+    fs: benchfs.AsyncClient, tmp_path: Path
+) -> None:
+    await fs.write_bytes("/f", b"through")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert (await Transfer(fs).get("/f", tmp_path / "pipe")).failures == []
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+async def test_what_is_in_the_way_of_a_directory_is_a_failure_and_the_rest_goes_on(
+    fs: benchfs.AsyncClient, tmp_path: Path
+) -> None:
+    (tmp_path / "tree/d").mkdir(parents=True)
+    (tmp_path / "tree/f").write_bytes(b"f")
+    await fs.mkdir("/tree")
+    await fs.write_bytes("/tree/d", b"a file")
+    result = await Transfer(fs).put(tmp_path / "tree", "/tree")
+    assert [Path(path).name for path, _ in result.failures] == ["d"]
+    assert await fs.read_bytes("/tree/d") == b"a file"
+    assert await fs.read_bytes("/tree/f") == b"f"
+    await fs.unlink("/tree/d")
+    await fs.mkdir("/tree/d")
+    (tmp_path / "tree/d").rmdir()
+    (tmp_path / "tree/d").write_bytes(b"a file")
+    (tmp_path / "tree/f").unlink()
+    result = await Transfer(fs).get("/tree", tmp_path / "tree")
+    assert [path for path, _ in result.failures] == ["/tree/d"]
+    assert (tmp_path / "tree/d").read_bytes() == b"a file"
+    assert (tmp_path / "tree/f").read_bytes() == b"f"
+
+
+async def test_a_put_below_what_is_not_there_names_the_target(
+    fs: benchfs.AsyncClient, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_bytes(b"f")
+    result = await Transfer(fs).put(tmp_path / "f", "/none/f")
+    assert "/none/f" in result.failures[0][1]
+    assert "benchfs-part" not in result.failures[0][1]
+
+
 async def test_a_get_goes_through_a_link_and_leaves_it(
     fs: benchfs.AsyncClient, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ async def run(config: NodeConfig) -> None:
         raise StartError(f"the cluster's mode is {spec.mode}, this node's is {config.mode}")
     secret = _read_secret(config)
     engines = choose(config.transport)
+    log.info("transport: %s", engines.summary)
     identity = Identity.open(
         config.data_dir,
         cluster_id=spec.cluster_id,

@@ -42,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(has_pip) || $(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --constraint constraints.txt hatchling
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	  --editable '.[dev,uring,fuse,ucx,bench,etcd]'
+	  --editable '.[dev,fuse,ucx,bench,etcd]'
 	@touch $(STAMP)
 
 # Debian splits ensurepip off into python3-venv. As root it is installed; otherwise say what to do.

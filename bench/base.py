@@ -22,7 +22,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchfs.bench.floor import REPEATS, copy_once, default_directory, ping_once
+from benchfs.bench.floor import REPEATS, default_directory
+from benchfs.bench.floor import sample as floor_sample
 from benchfs.client import AsyncClient
 from benchfs.localcluster import LocalCluster
 
@@ -111,8 +112,9 @@ def measure(repeats: int = REPEATS) -> tuple[Samples, Samples]:
         place = Path(name)
         with LocalCluster(nodes=3, data=place / "data") as cluster:
             for number in range(repeats):
-                floor[COPY].append(copy_once(place, FILE_BYTES))
-                floor[PING].append(ping_once(20_000))
+                found = floor_sample(place)
+                floor[COPY].append(found.copy_mib_s)
+                floor[PING].append(found.pings_together_s)
                 uvloop.run(round_of_figures(cluster.url, samples, number))
     return samples, floor
 

@@ -22,17 +22,31 @@ def floor(
     directory: Annotated[Path | None, typer.Option(help="Where the files of the copy are.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """The raw speed of this machine: two plain blocking processes over a unix socket."""
+    """The raw speed of this machine: two plain blocking processes, on one CPU and on two."""
     with tempfile.TemporaryDirectory(dir=directory or floors.default_directory()) as place:
         found = floors.measure(Path(place))
     if json:
         say_json(asdict(found))
         return
-    rows = [
-        ("copy, 1 MiB at a time", f"{found.copy_mib_s:.0f} MiB/s"),
-        ("4 KiB ping-pong", f"{found.pings_s:.0f} /s"),
-    ]
-    table(("floor (median)", "speed"), rows)
+    samples = found.samples
+    rows = (
+        ("copy, 1 MiB at a time", "MiB/s", found.copy_mib_s, [s.copy_mib_s for s in samples]),
+        ("pings together", "/s", found.pings_together_s, [s.pings_together_s for s in samples]),
+        ("pings apart", "/s", found.pings_apart_s, [s.pings_apart_s for s in samples]),
+    )
+    table(
+        ("floor", "median", "samples"),
+        [
+            (name, speed(median, unit), " ".join(f"{value:.0f}" for value in values if value))
+            for name, unit, median, values in rows
+            if median is not None
+        ],
+    )
+
+
+def speed(value: float, unit: str) -> str:
+    """A figure with its unit."""
+    return f"{value:,.0f} {unit}"
 
 
 @app.command()

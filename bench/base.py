@@ -81,7 +81,7 @@ class Figure:
         if self.ratio >= self.target:
             return "reached"
         if self.apart is not None and self.apart >= self.target:
-            return "reached of pings apart only"
+            return "apart only"
         return "not reached"
 
 
@@ -193,13 +193,19 @@ def show(floor: Floor, found: Sequence[Figure]) -> None:
         f"floor (medians of {len(floor.samples)}): copy {floor.copy_mib_s:,.0f} MiB/s, 4 KiB "
         f"pings together {floor.pings_together_s:,.0f} /s, apart {apart}"
     )
-    table = Table("figure", "median", "of", "ratio", "of apart", "target", "verdict", box=None)
+    console.print(
+        f"medians of the figures (rates: {TASKS} tasks), and of their ratios to the floor:"
+    )
+    titles = ("figure", "median", "to copy", "together", "apart", "target", "verdict")
+    table = Table(*titles, box=None, pad_edge=False)
+    for column in table.columns[1:6]:
+        column.justify = "right"
     for one in found:
         table.add_row(
-            one.name if one.name in COPIES else f"{one.name}, {TASKS} tasks",
+            one.name,
             f"{one.median:,.0f} {one.unit}",
-            "copy" if one.name in COPIES else "together",
-            f"{one.ratio:.2f}",
+            f"{one.ratio:.2f}" if one.name in COPIES else "",
+            "" if one.name in COPIES else f"{one.ratio:.2f}",
             "" if one.apart is None else f"{one.apart:.2f}",
             "" if one.target is None else f"{one.target:.2f}",
             one.verdict,

@@ -1,6 +1,7 @@
 """Memory: idle daemons, and the peaks while a 4 GiB file is copied in and out.
 
-Targets: an idle daemon 80 MiB; client and daemons 250 MiB each during the copies.
+`python -m benchfs.bench.memory`. Targets: an idle daemon 80 MiB; client and daemons 250 MiB each
+during the copies. Needs 8 GiB where the data goes, /dev/shm if it can be written to.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -35,8 +37,22 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
-def peak_mib(pid: int) -> float:
-    """The greatest resident size a process ever had."""
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The greatest resident size of a process, and what it should stay within; MiB."""
+
+    process: str
+    mib: float
+    target_mib: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether it stayed within its target."""
+        return self.mib <= self.target_mib
+
+
+def peak_mib(pid: int | str) -> float:
+    """The greatest resident size a process ever had; `self` is this one."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -52,9 +68,8 @@ def copy(url: str, direction: str, local: Path) -> float:
     return int(done.stdout) / 1024
 
 
-def main() -> None:
-    """Measure and print."""
-    table = Table("process", "peak MiB", "target", box=None)
+def measure() -> list[Peak]:
+    """Run a cluster, copy a file in and out, and look at everybody's peak."""
     with tempfile.TemporaryDirectory(dir=default_directory()) as name:
         place = Path(name)
         source, target = place / "source", place / "target"
@@ -63,12 +78,24 @@ def main() -> None:
                 file.write(bytes([number % 251]) * PIECE_BYTES)
         with LocalCluster(nodes=3, data=place / "data") as cluster:
             idle = max(peak_mib(node.pid) for node in cluster.nodes)
-            table.add_row("idle daemon", f"{idle:.0f}", "80")
-            table.add_row("client, 4 GiB in", f"{copy(cluster.url, 'put', source):.0f}", "250")
+            client_in = copy(cluster.url, "put", source)
             source.unlink()
-            table.add_row("client, 4 GiB out", f"{copy(cluster.url, 'get', target):.0f}", "250")
+            client_out = copy(cluster.url, "get", target)
             busy = max(peak_mib(node.pid) for node in cluster.nodes)
-            table.add_row("daemon, after both", f"{busy:.0f}", "250")
+    return [
+        Peak("idle daemon", idle, 80),
+        Peak("client, 4 GiB in", client_in, 250),
+        Peak("client, 4 GiB out", client_out, 250),
+        Peak("daemon, after both", busy, 250),
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    table = Table("process", "peak MiB", "target", "verdict", box=None)
+    for peak in measure():
+        verdict = "reached" if peak.reached else "not reached"
+        table.add_row(peak.process, f"{peak.mib:.0f}", f"{peak.target_mib:.0f}", verdict)
     Console(highlight=False).print(table)
 
 

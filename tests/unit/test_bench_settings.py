@@ -104,9 +104,7 @@ def test_a_figure_is_held_against_its_target(
 
 def test_the_ratio_is_of_the_floor_of_the_same_round() -> None:
     floors = [Sample(100.0, 1000.0, 500.0), Sample(200.0, 4000.0, None), Sample(50.0, 500.0, 250.0)]
-    rounds = [
-        {name: speed for name in base.TARGETS} | {md.LOAD: 1.0} for speed in (50.0, 400.0, 100.0)
-    ]
+    rounds = [dict.fromkeys(base.TARGETS, speed) | {md.LOAD: 1.0} for speed in (50.0, 400.0, 100.0)]
 
     found = {figure.name: figure for figure in base.figures(floors, rounds)}
 

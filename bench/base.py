@@ -28,7 +28,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchfs.bench import md
-from benchfs.bench.floor import REPEATS, Floor, Sample, default_directory, sample, summary
+from benchfs.bench.floor import (
+    REPEATS,
+    Floor,
+    Sample,
+    busy_share,
+    default_directory,
+    sample,
+    summary,
+)
 from benchfs.client import AsyncClient
 from benchfs.localcluster import LocalCluster
 
@@ -47,6 +55,8 @@ TARGETS = {
     md.CREATE: 0.12,
 }
 COPIES = (WRITE, READ, LOCAL_READ)
+# A machine that is busier than this before a round, with nothing asked of it, disturbs the round.
+QUIET_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +134,31 @@ def _mib_s(size: int, started: float) -> float:
     return size / (1 << 20) / (time.perf_counter() - started)
 
 
-def measure(repeats: int, sizes: Sizes) -> tuple[Floor, list[Figure]]:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All of a run. `busy`: the share of the CPUs that others used before each round, 0 to 1."""
+
+    floor: Floor
+    figures: list[Figure]
+    busy: list[float]
+
+    @property
+    def disturbed(self) -> int:
+        """How many rounds began while the machine had other things to do."""
+        return sum(share > QUIET_SHARE for share in self.busy)
+
+
+def measure(repeats: int, sizes: Sizes) -> Measured:
     """The floor and every figure, `repeats` times in turn."""
-    floors, rounds = [], []
+    floors, rounds, busy = [], [], []
     with tempfile.TemporaryDirectory(dir=default_directory()) as name:
         place = Path(name)
         with LocalCluster(nodes=3, data=place / "data") as cluster:
             for _ in range(repeats):
+                busy.append(busy_share())
                 floors.append(sample(place))
                 rounds.append(uvloop.run(one_round(cluster.url, sizes)))
-    return summary(floors), figures(floors, rounds)
+    return Measured(summary(floors), figures(floors, rounds), busy)
 
 
 def figures(floors: Sequence[Sample], rounds: Sequence[dict[str, float]]) -> list[Figure]:
@@ -172,21 +197,23 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.repeats < 1 or arguments.operations < 1:
         parser.error("there must be one round of one operation at least")
-    floor, found = measure(arguments.repeats, Sizes(operations=arguments.operations))
+    measured = measure(arguments.repeats, Sizes(operations=arguments.operations))
     document = {
-        "floor": asdict(floor),
-        "figures": [asdict(figure) | {"verdict": figure.verdict} for figure in found],
+        "floor": asdict(measured.floor),
+        "busy": measured.busy,
+        "figures": [asdict(figure) | {"verdict": figure.verdict} for figure in measured.figures],
     }
     if arguments.json == "-":
         json.dump(document, sys.stdout, indent=2)
         return
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
-    show(floor, found)
+    show(measured)
 
 
-def show(floor: Floor, found: Sequence[Figure]) -> None:
-    """The floor in a line, the figures in a table."""
+def show(measured: Measured) -> None:
+    """The floor in a line, the figures in a table, and whether the machine was quiet."""
+    floor = measured.floor
     apart = "not measured" if floor.pings_apart_s is None else f"{floor.pings_apart_s:,.0f} /s"
     console = Console(highlight=False)
     console.print(
@@ -200,7 +227,7 @@ def show(floor: Floor, found: Sequence[Figure]) -> None:
     table = Table(*titles, box=None, pad_edge=False)
     for column in table.columns[1:6]:
         column.justify = "right"
-    for one in found:
+    for one in measured.figures:
         table.add_row(
             one.name,
             f"{one.median:,.0f} {one.unit}",
@@ -211,6 +238,11 @@ def show(floor: Floor, found: Sequence[Figure]) -> None:
             one.verdict,
         )
     console.print(table)
+    if measured.disturbed:
+        console.print(
+            f"{measured.disturbed} of {len(measured.busy)} rounds began on a busy machine: "
+            "measure again when it is quiet"
+        )
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ figure, and divides; the table shows medians of the rounds. Exit status 0 whatev
 measures, it does not judge.
 
 Rates are held against the ping-pong, which depends on where its two processes run: see floor.py.
-The targets were set with a floor of about 35,000 pings a second. That is what pings *apart*
-reach, as client and nodes talk; pings *together* reach some 75,000 on the same kind of machine.
-So both ratios are shown, and a target that only the ratio to pings apart reaches says so.
+The targets were set with a floor of about 35,000 pings a second. On two cores of a virtual machine
+pings *apart* reach 18,000 to 28,000 and pings *together* 75,000: so that floor is nearest to pings
+apart, which is also how client and nodes talk, and is neither of them exactly. Both ratios are
+shown, the verdict is by the stricter, and says so where only the other reaches the target.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ TRANSFER_BYTES = 1 << 20
 TASKS = 32
 WRITE = "write 1 MiB"
 READ = "read 1 MiB"
-LOCAL_READ = "read 1 MiB, local reads"
+LOCAL_READ = "read 1 MiB, local"
 # What each should reach, as a ratio of the copy or of the ping-pong.
 TARGETS = {
     WRITE: 0.5,

@@ -153,7 +153,7 @@ def _seconds(work: Work, peer: Work, cpus: tuple[int, int]) -> float:
     finally:
         clock.close()
         for process in processes:
-            process.join(1.0)
+            process.join(10.0)
             if process.is_alive():
                 process.kill()
                 process.join()

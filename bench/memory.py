@@ -25,8 +25,8 @@ import sys, uvloop
 from pathlib import Path
 from benchfs.client import AsyncClient
 from benchfs.transfer import Transfer
-async def main(url, direction, local, remote):
-    async with AsyncClient(url) as fs:
+async def main(url, direction, local, remote, local_reads):
+    async with AsyncClient(url, local_reads=local_reads == "local") as fs:
         copy = Transfer(fs)
         result = await (copy.put(Path(local), remote) if direction == "put"
                         else copy.get(remote, Path(local)))
@@ -57,10 +57,11 @@ def peak_mib(pid: int | str) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def copy(url: str, direction: str, local: Path) -> float:
+def copy(url: str, direction: str, local: Path, *, local_reads: bool = True) -> float:
     """Copy in a process of its own; its peak in MiB."""
+    how = "local" if local_reads else "remote"
     done = subprocess.run(
-        [sys.executable, "-c", CLIENT, url, direction, str(local), "/large"],
+        [sys.executable, "-c", CLIENT, url, direction, str(local), "/large", how],
         capture_output=True,
         text=True,
         check=True,
@@ -68,26 +69,47 @@ def copy(url: str, direction: str, local: Path) -> float:
     return int(done.stdout) / 1024
 
 
-def measure() -> list[Peak]:
+def write_pieces(path: Path, count: int) -> None:
+    """A file of `count` MiB, each of a byte of its own."""
+    with path.open("wb") as file:
+        for number in range(count):
+            file.write(_piece(number))
+
+
+def require_pieces(path: Path, count: int) -> None:
+    """OSError unless the file is what `write_pieces` wrote."""
+    with path.open("rb") as file:
+        for number in range(count):
+            if file.read(PIECE_BYTES) != _piece(number):
+                raise OSError(f"{path}: MiB {number} came back with other bytes")
+        if file.read(1):
+            raise OSError(f"{path}: came back longer than it was")
+
+
+def _piece(number: int) -> bytes:
+    return bytes([number % 251]) * PIECE_BYTES
+
+
+def measure(size_mib: int = SIZE_MIB) -> list[Peak]:
     """Run a cluster, copy a file in and out, and look at everybody's peak."""
     with tempfile.TemporaryDirectory(dir=default_directory()) as name:
         place = Path(name)
         source, target = place / "source", place / "target"
-        with source.open("wb") as file:
-            for number in range(SIZE_MIB):
-                file.write(bytes([number % 251]) * PIECE_BYTES)
+        write_pieces(source, size_mib)
         with LocalCluster(nodes=3, data=place / "data") as cluster:
             idle = max(peak_mib(node.pid) for node in cluster.nodes)
-            client_in = copy(cluster.url, "put", source)
+            peaks = [
+                Peak("idle daemon", idle, 80),
+                Peak("client, copying in", copy(cluster.url, "put", source), 250),
+            ]
             source.unlink()
-            client_out = copy(cluster.url, "get", target)
+            for what, local in (("local reads", True), ("over sockets", False)):
+                peak = copy(cluster.url, "get", target, local_reads=local)
+                require_pieces(target, size_mib)
+                target.unlink()
+                peaks.append(Peak(f"client, copying out, {what}", peak, 250))
             busy = max(peak_mib(node.pid) for node in cluster.nodes)
-    return [
-        Peak("idle daemon", idle, 80),
-        Peak("client, 4 GiB in", client_in, 250),
-        Peak("client, 4 GiB out", client_out, 250),
-        Peak("daemon, after both", busy, 250),
-    ]
+    return [*peaks, Peak("daemon, after all", busy, 250)]
 
 
 def main() -> None:

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
 import benchfs
-from benchfs.bench import base, ior, md
+from benchfs.bench import base, ior, md, memory
 
 MIB = 1 << 20
 
@@ -103,6 +104,26 @@ async def test_a_round_of_the_base_has_every_figure(cluster: benchfs.LocalCluste
 
     assert base.TARGETS.keys() <= found.keys()
     assert min(found.values()) > 0
+
+
+def test_the_peaks_of_all_processes_are_found_while_a_file_is_copied() -> None:
+    peaks = memory.measure(size_mib=8)
+
+    assert len(peaks) == 5
+    assert all(peak.mib > 10 for peak in peaks)
+
+
+def test_a_file_that_came_back_changed_ends_the_measurement(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    memory.write_pieces(path, 2)
+    memory.require_pieces(path, 2)
+    with path.open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"?")
+
+    for size in (1, 2, 3):  # longer than it was, changed, shorter
+        with pytest.raises(OSError, match="came back"):
+            memory.require_pieces(path, size)
 
 
 def test_the_command_prints_one_json_document(cluster: benchfs.LocalCluster) -> None:

@@ -58,6 +58,7 @@ TARGETS = {
 COPIES = (WRITE, READ, LOCAL_READ)
 # A machine that is busier than this before a round, with nothing asked of it, disturbs the round.
 QUIET_SHARE = 0.1
+SETTLE_SECONDS = 3.0  # for what the round before left the nodes to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,18 @@ def measure(repeats: int, sizes: Sizes) -> Measured:
         place = Path(name)
         with LocalCluster(nodes=3, data=place / "data") as cluster:
             for _ in range(repeats):
-                busy.append(busy_share())
+                busy.append(settle())
                 floors.append(sample(place))
                 rounds.append(uvloop.run(one_round(cluster.url, sizes)))
     return Measured(summary(floors), figures(floors, rounds), busy)
+
+
+def settle() -> float:
+    """Wait until the machine is quiet, a few seconds at most; the share of it that is used then."""
+    give_up_at = time.monotonic() + SETTLE_SECONDS
+    while (share := busy_share()) > QUIET_SHARE and time.monotonic() < give_up_at:
+        pass
+    return share
 
 
 def figures(floors: Sequence[Sample], rounds: Sequence[dict[str, float]]) -> list[Figure]:

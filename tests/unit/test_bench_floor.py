@@ -76,5 +76,22 @@ def test_on_one_cpu_nothing_is_measured_apart(tmp_path: Path) -> None:
     assert [one.pings_apart_s for one in found.samples] == [None, None]
 
 
+def test_the_busy_share_is_what_was_not_idle_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([(10, 100), (40, 200)])
+    monkeypatch.setattr(floor, "_cpu_times", lambda: next(times))
+
+    assert floor.busy_share(0.0) == pytest.approx(0.7)
+
+
+def test_the_faster_copy_is_the_floor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    monkeypatch.setattr(
+        floor, "_copy", lambda _place, _size, cpus: {(3, 3): 7.0, (3, 5): 2.0}[cpus]
+    )
+    monkeypatch.setattr(floor, "_pings", lambda _count, cpus: float(len(set(cpus))))
+
+    assert sample(tmp_path, MIB, 1) == Sample(7.0, 1.0, 2.0)
+
+
 def test_the_default_directory_is_there() -> None:
     assert default_directory().is_dir()

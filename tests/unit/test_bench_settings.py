@@ -9,7 +9,7 @@ import typer
 
 from benchfs.bench import base, ior, md, memory
 from benchfs.bench.demo import differences
-from benchfs.bench.floor import Sample
+from benchfs.bench.floor import Sample, summary
 from benchfs.bench.pattern import Pattern
 from benchfs.cli.sizes import parse_size
 
@@ -113,6 +113,12 @@ def test_the_ratio_is_of_the_floor_of_the_same_round() -> None:
     assert found[base.READ].apart is None
     assert found[md.LOAD].target is None
     assert found[md.LOAD].verdict == ""
+
+
+def test_rounds_that_began_on_a_busy_machine_are_counted() -> None:
+    floor = summary([Sample(1.0, 1.0, 1.0)])
+
+    assert base.Measured(floor, [], [0.0, 0.05, 0.5, 1.0]).disturbed == 2
 
 
 def test_a_process_knows_its_peak() -> None:

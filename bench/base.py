@@ -5,10 +5,10 @@ figure, and divides; the table shows medians of the rounds. Exit status 0 whatev
 measures, it does not judge.
 
 Rates are held against the ping-pong, which depends on where its two processes run: see floor.py.
-The targets were set with a floor of about 35,000 pings a second. On two cores of a virtual machine
-pings *apart* reach 18,000 to 28,000 and pings *together* 75,000: so that floor is nearest to pings
-apart, which is also how client and nodes talk, and is neither of them exactly. Both ratios are
-shown, the verdict is by the stricter, and says so where only the other reaches the target.
+The targets were set with a floor of about 35,000 pings a second. That is what pings *apart* reach
+on two cores of a quiet virtual machine (32,000 to 37,000; 10,000 to 28,000 when others use it),
+while pings *together* reach 75,000 there, disturbed or not. Both ratios are shown; the verdict is
+by the stricter, and says so where only the ratio to pings apart reaches the target.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class LoopRing:
         self._reaping = False
         self._submit_due = False
         self._reaped: deque[Completion] = deque()  # done, and not handled yet
-        loop.add_reader(self._ring.fd, self._reap)
+        self._attach()
 
     # ------------------------------------------------------------ operations
 
@@ -172,6 +172,13 @@ class LoopRing:
 
     # ------------------------------------------------------------ life
 
+    def _attach(self) -> None:
+        """Have the loop call `_reap` when something has completed."""
+        self._loop.add_reader(self._ring.fd, self._reap)
+
+    def _detach(self) -> None:
+        self._loop.remove_reader(self._ring.fd)
+
     def _hold(self) -> None:
         self._holders += 1
 
@@ -183,7 +190,7 @@ class LoopRing:
             while self._reaped:  # connections that were accepted in the last moment
                 completion = self._reaped.popleft()
                 cast(Done, completion.user_data)(completion)
-            self._loop.remove_reader(self._ring.fd)
+            self._detach()
             self._ring.close()
 
 
@@ -198,3 +205,9 @@ def hold() -> LoopRing:
         ring = _rings[loop] = LoopRing(loop)
     ring._hold()
     return ring
+
+
+def adopt(loop: asyncio.AbstractEventLoop, ring: LoopRing) -> None:
+    """Make `ring` the one of a loop that drives it in a way of its own, and lets go of it."""
+    ring._hold()
+    _rings[loop] = ring

@@ -19,6 +19,8 @@ import hypothesis
 import pytest
 
 SESSION_VARIABLE = "BENCHFS_TEST_SESSION"
+# The engine that daemons and clients of the tests use: the suite passes with each.
+ENGINE_VARIABLE = "BENCHFS_TRANSPORT"
 SESSION_ID = uuid.uuid4().hex
 # A process that was just told to stop may need a moment until it is gone.
 EXIT_GRACE_S = 3.0
@@ -52,7 +54,8 @@ def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     homes = session_base / "xdg"
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("BENCHFS_")]:
-            patch.delenv(name)
+            if name != ENGINE_VARIABLE:
+                patch.delenv(name)
         patch.setenv(SESSION_VARIABLE, SESSION_ID)
         patch.setenv("TMPDIR", str(session_base))
         patch.setattr(tempfile, "tempdir", None)  # so that it asks the environment again

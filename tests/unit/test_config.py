@@ -16,6 +16,12 @@ secret_file = "/srv/benchfs/secret"
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_engine_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine that the whole suite may run on is no setting of these tests."""
+    monkeypatch.delenv("BENCHFS_TRANSPORT", raising=False)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "node.toml"

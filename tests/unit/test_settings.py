@@ -22,6 +22,12 @@ EXAMPLES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_engine_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine that the whole suite may run on is no setting of these tests."""
+    monkeypatch.delenv("BENCHFS_TRANSPORT", raising=False)
+
+
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "config.toml"

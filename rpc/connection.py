@@ -21,7 +21,7 @@ from benchfs.rpc.errors import (
     ProtocolError,
     RemoteError,
 )
-from benchfs.rpc.frames import CANCEL, ERROR, REPLY, REQUEST, Frame, Kind, encode
+from benchfs.rpc.frames import CANCEL, ERROR, REPLY, REQUEST, Kind, encode
 from benchfs.rpc.handshake import ClientHandshake
 from benchfs.rpc.messages import BY_REQUEST, LENDING, Failure, HelloReply, Welcome
 from benchfs.rpc.schema import build, decoder_behind
@@ -224,8 +224,9 @@ class Connection(Channel):
             return waiting.into[:size]
         return memoryview(bytearray(size))
 
-    def _frame(self, frame: Frame) -> None:
-        kind, call_id, body, payload, _check = frame
+    def _frame(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None
+    ) -> None:
         if kind is not REPLY and kind is not ERROR:
             raise ProtocolError(f"a {kind.name} frame is not expected by a client")
         operation = body[0]

@@ -14,7 +14,7 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from benchfs.rpc.buffers import BufferPool
@@ -232,49 +232,52 @@ class ServerConnection(Channel):
             raise ProtocolError(f"a {kind.name} frame carries no payload in this direction")
         return self._server.buffers.take(size)
 
-    def _frames(self, frames: Sequence[Frame]) -> None:
-        if self._backlog:
-            self._backlog.extend(frames)
-            return
-        try:
-            super()._frames(frames)
-        finally:  # what was answered before the peer broke the protocol still holds
-            self._release()
-
-    def _frame(self, frame: Frame) -> None:
-        if frame.kind is CANCEL:
-            task, operation = self._tasks.pop(frame.call_id, (None, None))
+    def _frame(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None
+    ) -> None:
+        if kind is CANCEL:
+            task, operation = self._tasks.pop(call_id, (None, None))
             if task is not None and operation is not None and not operation.mutates:
                 self.loop.call_soon(task.cancel)  # not before its first step: it cleans up
-        elif frame.kind is not REQUEST:
-            raise ProtocolError(f"a {frame.kind.name} frame is not expected by a node")
+        elif kind is not REQUEST:
+            raise ProtocolError(f"a {kind.name} frame is not expected by a node")
         elif self.link.waiting_bytes + self._outbox.waiting_bytes > HIGH_WATER_BYTES:
-            self._backlog.append(frame)
+            self._put_off(kind, call_id, body, payload, 0)
+            self._reader.deliver = self._put_off
             self.link.pause_reading()
         elif self.caller is None:
-            self._greet(frame)
+            self._greet(call_id, body)
         else:
-            self._request(frame, self.caller)
+            self._request(call_id, body, payload, self.caller)
+
+    def _put_off(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None, check: int
+    ) -> None:
+        self._backlog.append(Frame(kind, call_id, body, payload, check))
 
     def drained(self) -> None:
         """The peer has read: go on with its requests."""
         while self._backlog and self.ended is None and self._goodbye is None:
             if self.link.waiting_bytes + self._outbox.waiting_bytes > HIGH_WATER_BYTES:
                 break
-            frame = self._backlog.popleft()
             try:
-                super()._frames([frame])
+                self._deliver(*self._backlog.popleft())
             except ProtocolError as exc:
                 self.goodbye(str(exc), final=True)
         self._release()
         if not self._backlog:
+            self._reader.deliver = self._deliver
             self.link.resume_reading()
+
+    def _handled(self) -> None:
+        self._release()
 
     # ------------------------------------------------------------ requests
 
-    def _request(self, frame: Frame, caller: Caller) -> None:
+    def _request(
+        self, call_id: int, body: list[object], payload: memoryview | None, caller: Caller
+    ) -> None:
         """Run a handler. Hot: what goes wrong is looked into elsewhere."""
-        _kind, call_id, body, payload, _check = frame
         if self._tasks:
             self._require_credit(call_id)
         number = body[0]
@@ -298,21 +301,16 @@ class ServerConnection(Channel):
         call = build(Call, (operation, envelope, message, payload, caller, deadline))
         try:
             result = handler(call)
-            if isinstance(result, Reply):
-                self._reply(call_id, operation.op, result)
-                if payload is not None:
-                    self._server.buffers.give(payload)
+            if not isinstance(result, Reply):
+                self._start(call_id, call, result)
                 return
+            self._reply(call_id, operation.op, result)
         except RemoteError as exc:
             self._fail(call_id, operation.op, exc)
-            self._give_back(frame)
-            return
         except Exception:
             log.exception("the handler of %s failed", operation.op.name)
             self._fail(call_id, operation.op, BROKEN)
-            self._give_back(frame)
-            return
-        self._start(frame, call, result)
+        self._give_back(payload)
 
     def _require_credit(self, call_id: int) -> None:
         if len(self._tasks) >= CREDITS:
@@ -345,36 +343,36 @@ class ServerConnection(Channel):
         except ProtocolError as exc:
             self._fail(call_id, operation.op, RemoteError(Code.BAD_MESSAGE, str(exc)))
 
-    def _start(self, frame: Frame, call: Call, result: Awaitable[Reply]) -> None:
-        task = self.loop.create_task(self._finish(frame, call, result))
-        self._tasks[frame.call_id] = (task, call.operation)
+    def _start(self, call_id: int, call: Call, result: Awaitable[Reply]) -> None:
+        task = self.loop.create_task(self._finish(call_id, call, result))
+        self._tasks[call_id] = (task, call.operation)
         self._running += 1
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
-    async def _finish(self, frame: Frame, call: Call, result: Awaitable[Reply]) -> None:
+    async def _finish(self, call_id: int, call: Call, result: Awaitable[Reply]) -> None:
         try:
             async with asyncio.timeout_at(call.deadline if not call.operation.mutates else None):
                 reply = await result
-            self._reply(frame.call_id, call.operation.op, reply)
+            self._reply(call_id, call.operation.op, reply)
         except RemoteError as exc:
-            self._fail(frame.call_id, call.operation.op, exc)
+            self._fail(call_id, call.operation.op, exc)
         except TimeoutError:
             failure = RemoteError(Code.UNAVAILABLE, "the deadline passed inside the node")
-            self._fail(frame.call_id, call.operation.op, failure)
+            self._fail(call_id, call.operation.op, failure)
         except Exception:
             log.exception("the handler of %s failed", call.operation.op.name)
-            self._fail(frame.call_id, call.operation.op, BROKEN)
+            self._fail(call_id, call.operation.op, BROKEN)
         finally:
             self._running -= 1
-            if self._tasks.get(frame.call_id, (None,))[0] is asyncio.current_task():
-                del self._tasks[frame.call_id]
-            self._give_back(frame)
+            if self._tasks.get(call_id, (None,))[0] is asyncio.current_task():
+                del self._tasks[call_id]
+            self._give_back(call.payload)
             self._release()
 
-    def _give_back(self, frame: Frame) -> None:
-        if frame.payload is not None:
-            self._server.buffers.give(frame.payload)
+    def _give_back(self, payload: memoryview | None) -> None:
+        if payload is not None:
+            self._server.buffers.give(payload)
 
     # ------------------------------------------------------------ replies
 
@@ -445,15 +443,15 @@ class ServerConnection(Channel):
 
     # ------------------------------------------------------------ handshake and end
 
-    def _greet(self, frame: Frame) -> None:
-        envelope = _envelope(frame.body[:ENVELOPE_FIELDS])
-        fields = frame.body[ENVELOPE_FIELDS:]
+    def _greet(self, call_id: int, body: list[object]) -> None:
+        envelope = _envelope(body[:ENVELOPE_FIELDS])
+        fields = body[ENVELOPE_FIELDS:]
         try:
             if envelope.operation == Op.HELLO:
                 hello = self._handshake.answer(decoder(Hello)(fields))
-                self._reply(frame.call_id, Op.HELLO, Reply(hello))
+                self._reply(call_id, Op.HELLO, Reply(hello))
             elif envelope.operation == Op.PROVE:
-                self._welcome(frame.call_id, decoder(Prove)(fields))
+                self._welcome(call_id, decoder(Prove)(fields))
             else:
                 raise ProtocolError("the first frame of a connection is HELLO")
         except HandshakeError as exc:
@@ -492,7 +490,7 @@ class ServerConnection(Channel):
         self._timer.cancel()
         self._server.connections.discard(self)
         for frame in self._backlog:
-            self._give_back(frame)
+            self._give_back(frame.payload)
         self._backlog.clear()
         for task, operation in self._tasks.values():
             if not operation.mutates:

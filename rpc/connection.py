@@ -90,6 +90,9 @@ class Connection(Channel):
         self._queued: deque[asyncio.Future[None]] = deque()  # calls that wait for a credit
         self._granted = 0  # calls that were given a credit and have not used it yet
         self._flush_due = False
+        # One call at a time: sent at once. Waiting for others would cost another turn of the
+        # loop, 2 µs of CPU and of latency, and there were none the last time.
+        self._alone = True
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
         self._pinged_at = 0.0
@@ -156,11 +159,13 @@ class Connection(Channel):
             self._outbox.add(encode(REQUEST, call_id, body))
         future: asyncio.Future[Answer] = self.loop.create_future()
         self._calls[call_id] = build(_Waiting, (future, form, deadline, into))
-        if not self._flush_due:
-            self._flush_due = True
-            self.loop.call_soon(self._flush)
         if self._sweep is None:
             self._start_sweep()
+        if self._alone and len(self._calls) == 1:
+            self._flush()
+        elif not self._flush_due:
+            self._flush_due = True
+            self.loop.call_soon(self._flush_gathered)
         try:
             return await future
         except asyncio.CancelledError:
@@ -176,8 +181,12 @@ class Connection(Channel):
 
     # ------------------------------------------------------------ sending
 
-    def _flush(self) -> None:
+    def _flush_gathered(self) -> None:
         self._flush_due = False
+        self._flush()
+
+    def _flush(self) -> None:
+        self._alone = len(self._calls) <= 1
         self._outbox.send(self.link)
         if self.ended is None:
             self.link.flush()

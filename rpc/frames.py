@@ -65,6 +65,7 @@ class Limits(NamedTuple):
 # more than any request needs. Before the secret is proved a HELLO of a few hundred bytes is all.
 LIMITS = Limits(body=1024 * 1024, payload=16 * 1024 * 1024)
 HANDSHAKE_LIMITS = Limits(body=4096, payload=0)
+_BODY_MOST, _PAYLOAD_MOST = LIMITS
 
 
 class Frame(NamedTuple):
@@ -83,11 +84,12 @@ Deliver = Callable[[Kind, int, list[object], memoryview | None, int], None]
 
 def encode(kind: Kind, call_id: int, body: bytes, payload_bytes: int = 0, check: int = 0) -> bytes:
     """Header and body of a frame; the payload's `payload_bytes` follow it on the wire."""
-    if len(body) > LIMITS.body or payload_bytes > LIMITS.payload:
+    size = len(body)
+    if size > _BODY_MOST or payload_bytes > _PAYLOAD_MOST:
         raise LocalProtocolError(
-            f"a frame of {len(body)} + {payload_bytes} bytes is over the limits {LIMITS}"
+            f"a frame of {size} + {payload_bytes} bytes is over the limits {LIMITS}"
         )
-    return _pack_header(_STARTS[kind], call_id, len(body), payload_bytes, check) + body
+    return _pack_header(_STARTS[kind], call_id, size, payload_bytes, check) + body
 
 
 class FrameReader:

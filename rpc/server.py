@@ -15,9 +15,10 @@ import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from benchfs.rpc.buffers import BufferPool
+from benchfs.rpc.calls import Call, Caller, Gate, Handler, Reply
 from benchfs.rpc.channel import Channel
 from benchfs.rpc.errors import HandshakeError, ProtocolError, RemoteError
 from benchfs.rpc.frames import (
@@ -44,7 +45,9 @@ from benchfs.rpc.messages import (
     Welcome,
 )
 from benchfs.rpc.schema import build, decoder, decoder_of_both
-from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Link, Listener, Transport
+from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Link, Listener, Transport
+
+__all__ = ["Call", "Caller", "Gate", "Handler", "Identity", "Reply", "Server", "ServerConnection"]
 
 log = logging.getLogger("benchfs.rpc")
 
@@ -60,50 +63,6 @@ ENVELOPE_FIELDS = len(Envelope._fields)
 TEXT_LENGTH = 1024  # of a Failure's text
 PATH_BYTES = 4096  # of its path
 BROKEN = RemoteError(errno.EIO, "an error inside the node: its log tells more")
-
-
-class Caller(NamedTuple):
-    """The authenticated peer of a connection."""
-
-    session: bytes  # client id of its HELLO
-    role: str
-    purpose: str
-    uid: int
-    gid: int
-
-
-class Call(NamedTuple):
-    """One request as a handler sees it."""
-
-    operation: Operation
-    envelope: Envelope
-    message: tuple[object, ...]
-    payload: memoryview | None
-    caller: Caller
-    deadline: float  # loop time
-
-
-class Reply(NamedTuple):
-    """A handler's answer. `done` is called when the payload has been sent, or never will be."""
-
-    message: tuple[object, ...]
-    payload: tuple[Buffer, ...] = ()
-    descriptors: tuple[int, ...] = ()
-    done: Callable[[], None] | None = None
-
-
-Handler = Callable[[Call], Reply | Awaitable[Reply]]
-
-
-class Gate(Protocol):
-    """Where replies wait for the storage transaction of this turn."""
-
-    @property
-    def batch_open(self) -> bool:
-        """Whether something was stored in this turn and is not committed yet."""
-
-    def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call back when the open batch has committed."""
 
 
 class Identity(NamedTuple):

@@ -7,14 +7,23 @@ payload belongs (`_allocate`) and what the end of the connection means (`_ended`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import msgpack
 import xxhash
 
 from benchfs.rpc.errors import ProtocolError
-from benchfs.rpc.frames import LIMITS, Frame, FrameReader, Kind, Limits, encode
-from benchfs.rpc.transports.base import Buffer, Link
+from benchfs.rpc.frames import (
+    GOODBYE,
+    LIMITS,
+    PING,
+    PONG,
+    FrameReader,
+    Kind,
+    Limits,
+    encode,
+)
+from benchfs.rpc.outbox import Outbox
+from benchfs.rpc.transports.base import Link
 
 GOODBYE_TEXT_LENGTH = 500
 # More than this that waits to be sent is itself the sign of life a PING asks for.
@@ -30,7 +39,8 @@ class Channel:
         self.loop = loop
         self.last_heard = loop.time()
         self.ended: str | None = None  # why the connection is over
-        self._reader = FrameReader(self._allocate, limits)
+        self._reader = FrameReader(self._allocate, self._deliver, limits)
+        self._outbox = Outbox()
         self._pack = msgpack.Packer().pack
         self.refused = False  # another connection to this peer would end in the same way
         self._goodbye: str | None = None  # the reason that either side gave
@@ -50,11 +60,11 @@ class Channel:
         """Handle the frames that `count` more bytes complete."""
         self.last_heard = self.loop.time()
         try:
-            self._frames(self._reader.received(count))
-            if self._reader.error is not None:
-                raise self._reader.error
+            self._reader.received(count)
         except ProtocolError as exc:
             self.goodbye(str(exc), final=True)
+        finally:  # what was answered before the peer broke the protocol still holds
+            self._handled()
 
     def drained(self) -> None:
         """Nothing waits for this at the client's end."""
@@ -76,7 +86,8 @@ class Channel:
             self._goodbye = reason
             self.refused = final
             body = self._pack([reason[:GOODBYE_TEXT_LENGTH], final])
-            self.link.write([encode(Kind.GOODBYE, 0, body)])
+            self._pass_on()
+            self.link.write([encode(GOODBYE, 0, body)])
             self.link.close()
 
     def abort(self, reason: str) -> None:
@@ -87,41 +98,47 @@ class Channel:
 
     def ping(self) -> None:
         """Ask for a sign of life; the answer moves `last_heard`."""
-        self._send_now([encode(Kind.PING, 0, b"")])
+        self._send_now(encode(PING, 0, b""))
 
-    def _frames(self, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            kind = frame.kind
-            if frame.check and frame.payload is not None:
-                self._check_payload(frame.payload, frame)
-            if kind is Kind.PING:
-                if self.link.waiting_bytes <= PONG_WAITING_BYTES:
-                    self._send_now([encode(Kind.PONG, frame.call_id, b"")])
-            elif kind is Kind.GOODBYE:
-                reason, self.refused = _reason(frame.body)
-                self._goodbye = f"the peer ended the connection: {reason}"
-                self.link.abort()
-            elif kind is not Kind.PONG:
-                self._frame(frame)
-            if self._goodbye is not None or self.ended is not None:
-                return
+    def _deliver(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None, check: int
+    ) -> None:
+        if self._goodbye is not None or self.ended is not None:
+            return
+        if check and payload is not None and xxhash.xxh3_64_intdigest(payload) != check:
+            raise ProtocolError(f"the payload of call {call_id} fails its check")
+        if kind is PING:
+            if self.link.waiting_bytes <= PONG_WAITING_BYTES:
+                self._send_now(encode(PONG, call_id, b""))
+        elif kind is GOODBYE:
+            reason, self.refused = _reason(body)
+            self._goodbye = f"the peer ended the connection: {reason}"
+            self.link.abort()
+        elif kind is not PONG:
+            self._frame(kind, call_id, body, payload)
 
-    def _check_payload(self, payload: memoryview, frame: Frame) -> None:
-        if xxhash.xxh3_64_intdigest(payload) != frame.check:
-            raise ProtocolError(f"the payload of call {frame.call_id} fails its check")
-
-    def _send_now(self, buffers: Sequence[Buffer]) -> None:
+    def _send_now(self, frame: bytes) -> None:
         if self.ended is None:
-            self.link.write(buffers)
+            self._pass_on()
+            self.link.write((frame,))
             self.link.flush()
+
+    def _pass_on(self) -> None:
+        """Give the link what this turn has gathered: what is written next comes after it."""
+        self._outbox.send(self.link)
 
     # ------------------------------------------------------------ for subclasses
 
     def _allocate(self, kind: Kind, call_id: int, body: list[object], size: int) -> memoryview:
         raise ProtocolError(f"a {kind.name} frame carries no payload in this direction")
 
-    def _frame(self, frame: Frame) -> None:
-        raise ProtocolError(f"a {frame.kind.name} frame is not expected in this direction")
+    def _frame(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None
+    ) -> None:
+        raise ProtocolError(f"a {kind.name} frame is not expected in this direction")
+
+    def _handled(self) -> None:
+        """Everything that came in one receive has been handled."""
 
     def _ended(self, reason: str) -> None:
         """The connection is over."""

@@ -19,9 +19,19 @@ import msgpack
 from benchfs.rpc.errors import ProtocolError
 
 Record = TypeVar("Record", bound=tuple[object, ...])
+Second = TypeVar("Second", bound=tuple[object, ...])
 Decoder = Callable[[object], tuple[object, ...]]
 
 _decoders: dict[type, Decoder] = {}
+
+# A NamedTuple made by `build(Record, (a, b))` takes 0.1 µs, by `Record(a, b)` 0.25: hot paths
+# that make one per frame or call use this. The values are all given, in the fields' order.
+build = tuple.__new__
+_unpackb = msgpack.unpackb
+
+# `unpackb` reserves room for what an array announces, by default for as many items as the body
+# has bytes. Nested arrays in a longer body announce no more than this.
+ITEMS_MOST = 65_536
 
 
 class Range(NamedTuple):
@@ -53,15 +63,11 @@ Blob = Annotated[bytes, Limit(900_000)]
 def unpack(body: bytes | bytearray | memoryview) -> list[object]:
     """Decode a body: an array, with every limit set. Raises ProtocolError."""
     try:
-        value = msgpack.unpackb(
-            body,
-            use_list=True,
-            raw=False,
-            max_map_len=0,
-            max_ext_len=0,
-            # The decoder reserves room for what an array announces: no more than there are bytes.
-            max_array_len=min(len(body), 65_536),
-        )
+        # One per frame: every further keyword costs 0.05 µs of 0.3, so the defaults are unsaid.
+        if len(body) <= ITEMS_MOST:
+            value = _unpackb(body, max_map_len=0, max_ext_len=0)
+        else:
+            value = _unpackb(body, max_map_len=0, max_ext_len=0, max_array_len=ITEMS_MOST)
     except (ValueError, msgpack.UnpackException) as exc:
         raise ProtocolError(f"the body is not valid MessagePack: {exc}") from None
     if type(value) is not list or not value:
@@ -73,30 +79,56 @@ def decoder(record: type[Record]) -> Callable[[object], Record]:
     """The checked decoder of a NamedTuple class, compiled at first use."""
     found = _decoders.get(record)
     if found is None:
-        found = _decoders[record] = _compile(record)
+        found = _decoders[record] = _compile((record,))
     # Quoted: building the type at every call took 2.0 µs, more than all the rest of it.
     return typing.cast("Callable[[object], Record]", found)
 
 
-def _compile(record: type) -> Decoder:
-    hints = typing.get_type_hints(record, include_extras=True)
-    names = list(getattr(record, "_fields"))  # noqa: B009 (a NamedTuple class, untyped here)
-    scope: dict[str, object] = {"record": record, "ProtocolError": ProtocolError}
+def decoder_behind(record: type[Record], skipped: int) -> Callable[[object], Record]:
+    """A decoder of arrays whose first `skipped` values are the caller's to look at."""
+    return typing.cast("Callable[[object], Record]", _compile((record,), skipped))
+
+
+def decoder_of_both(
+    first: type[Record], second: type[Second]
+) -> Callable[[object], tuple[Record, Second]]:
+    """A decoder of arrays that hold the fields of `first` and then those of `second`.
+
+    One pass takes 0.8 µs where two decoders on two slices of the array take 1.4.
+    """
+    both = _compile((first, second))
+    return typing.cast("Callable[[object], tuple[Record, Second]]", both)
+
+
+def _compile(records: tuple[type, ...], skipped: int = 0) -> Decoder:
+    """Compile the decoder of arrays of `skipped` values and then the fields of `records`.
+
+    It returns the record; of several, the tuple of them.
+    """
+    scope: dict[str, object] = {"ProtocolError": ProtocolError, "build": build}
+    values = ["_"] * skipped
+    checks, built = [], []
+    for number, record in enumerate(records):
+        hints = typing.get_type_hints(record, include_extras=True)
+        scope[f"record{number}"] = record
+        fields = []
+        for name in getattr(record, "_fields"):  # noqa: B009 (a NamedTuple class, untyped here)
+            value = f"v{len(values)}"
+            values.append(value)
+            check, convert = _rules(value, hints[name], scope)
+            checks.append(f" if not ({check}):")
+            checks.append(f"  raise ProtocolError('{record.__name__}.{name} is out of its range')")
+            fields.append(convert)
+        built.append(f"build(record{number}, ({''.join(f'{field}, ' for field in fields)}))")
+    names = " and ".join(record.__name__ for record in records)
     lines = [
         "def decode(values):",
-        f" if type(values) is not list or len(values) != {len(names)}:",
-        f"  raise ProtocolError('{record.__name__} takes {len(names)} fields')",
+        f" if type(values) is not list or len(values) != {len(values)}:",
+        f"  raise ProtocolError('{names} takes {len(values) - skipped} fields')",
+        f" {', '.join(values)}, = values" if values else "",
+        *checks,
+        f" return {', '.join(built)}",
     ]
-    values = [f"v{number}" for number in range(len(names))]
-    if names:
-        lines.append(f" {', '.join(values)}, = values")
-    for name, value in zip(names, values, strict=True):
-        check, convert = _rules(value, hints[name], scope)
-        lines.append(f" if not ({check}):")
-        lines.append(f"  raise ProtocolError('{record.__name__}.{name} is out of its range')")
-        if convert != value:
-            lines.append(f" {value} = {convert}")
-    lines.append(f" return record({', '.join(values)})")
     exec("\n".join(lines), scope)  # noqa: S102 (source is made of declarations only)
     return typing.cast(Decoder, scope["decode"])
 
@@ -116,7 +148,7 @@ def _rules(value: str, hint: object, scope: dict[str, object]) -> tuple[str, str
     if origin in {tuple, list}:
         inner = typing.get_args(base)[0]
         check, convert = _rules("item", inner, scope)
-        most = bounds.length if isinstance(bounds, Limit) else 65_536
+        most = bounds.length if isinstance(bounds, Limit) else ITEMS_MOST
         whole = f"type({value}) is list and len({value}) <= {most}"
         if not (isinstance(inner, type) and issubclass(inner, tuple)):
             whole += f" and all({check} for item in {value})"

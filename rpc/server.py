@@ -14,13 +14,24 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 from benchfs.rpc.buffers import BufferPool
+from benchfs.rpc.calls import Call, Caller, Gate, Handler, Reply
 from benchfs.rpc.channel import Channel
 from benchfs.rpc.errors import HandshakeError, ProtocolError, RemoteError
-from benchfs.rpc.frames import HANDSHAKE_LIMITS, LIMITS, Frame, Kind, encode
+from benchfs.rpc.frames import (
+    CANCEL,
+    ERROR,
+    HANDSHAKE_LIMITS,
+    LIMITS,
+    REPLY,
+    REQUEST,
+    Frame,
+    Kind,
+    encode,
+)
 from benchfs.rpc.handshake import NONCE_BYTES, ServerHandshake
 from benchfs.rpc.messages import (
     OPERATIONS,
@@ -33,8 +44,10 @@ from benchfs.rpc.messages import (
     Prove,
     Welcome,
 )
-from benchfs.rpc.schema import decoder
-from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Link, Listener, Transport
+from benchfs.rpc.schema import build, decoder, decoder_of_both
+from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Link, Listener, Transport
+
+__all__ = ["Call", "Caller", "Gate", "Handler", "Identity", "Reply", "Server", "ServerConnection"]
 
 log = logging.getLogger("benchfs.rpc")
 
@@ -52,50 +65,6 @@ PATH_BYTES = 4096  # of its path
 BROKEN = RemoteError(errno.EIO, "an error inside the node: its log tells more")
 
 
-class Caller(NamedTuple):
-    """The authenticated peer of a connection."""
-
-    session: bytes  # client id of its HELLO
-    role: str
-    purpose: str
-    uid: int
-    gid: int
-
-
-class Call(NamedTuple):
-    """One request as a handler sees it."""
-
-    operation: Operation
-    envelope: Envelope
-    message: tuple[object, ...]
-    payload: memoryview | None
-    caller: Caller
-    deadline: float  # loop time
-
-
-class Reply(NamedTuple):
-    """A handler's answer. `done` is called when the payload has been sent, or never will be."""
-
-    message: tuple[object, ...]
-    payload: tuple[Buffer, ...] = ()
-    descriptors: tuple[int, ...] = ()
-    done: Callable[[], None] | None = None
-
-
-Handler = Callable[[Call], Reply | Awaitable[Reply]]
-
-
-class Gate(Protocol):
-    """Where replies wait for the storage transaction of this turn."""
-
-    @property
-    def batch_open(self) -> bool:
-        """Whether something was stored in this turn and is not committed yet."""
-
-    def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call back when the open batch has committed."""
-
-
 class Identity(NamedTuple):
     """What the server says of itself once the peer has proved the secret."""
 
@@ -107,6 +76,14 @@ class Identity(NamedTuple):
     unix_path: str
     token_bytes: Callable[[int], bytes]  # randomness for the challenge
     map_version: Callable[[], int]
+
+
+class Form(NamedTuple):
+    """What is known of an operation before it is requested."""
+
+    operation: Operation
+    handler: Handler
+    decode: Callable[[object], tuple[Envelope, tuple[object, ...]]]  # of a request's body
 
 
 class Server:
@@ -121,6 +98,7 @@ class Server:
     ) -> None:
         self.identity = identity
         self.handlers = handlers
+        self.forms: dict[int, Form] = {}  # by operation number, made at its first request
         self.buffers = buffers
         self.gate = gate
         self.connections: set[ServerConnection] = set()
@@ -192,8 +170,7 @@ class ServerConnection(Channel):
         )
         self._tasks: dict[int, tuple[asyncio.Task[None], Operation]] = {}  # of calls in flight
         self._running = 0  # tasks, of calls that were cancelled too
-        self._held: list[Callable[[], None]] = []  # writes that wait for the gate
-        self._held_bytes = 0
+        self._holding = False  # what is in the outbox waits for the gate
         self._backlog: deque[Frame] = deque()  # requests that wait for the peer to read
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
 
@@ -210,134 +187,176 @@ class ServerConnection(Channel):
     # ------------------------------------------------------------ frames
 
     def _allocate(self, kind: Kind, call_id: int, body: list[object], size: int) -> memoryview:
-        if kind is not Kind.REQUEST:
+        if kind is not REQUEST:
             raise ProtocolError(f"a {kind.name} frame carries no payload in this direction")
         return self._server.buffers.take(size)
 
-    def _frames(self, frames: Sequence[Frame]) -> None:
-        if self._backlog:
-            self._backlog.extend(frames)
-            return
-        try:
-            super()._frames(frames)
-        finally:  # what was answered before the peer broke the protocol still holds
-            self._release()
-
-    def _frame(self, frame: Frame) -> None:
-        if frame.kind is Kind.CANCEL:
-            task, operation = self._tasks.pop(frame.call_id, (None, None))
+    def _frame(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None
+    ) -> None:
+        if kind is CANCEL:
+            task, operation = self._tasks.pop(call_id, (None, None))
             if task is not None and operation is not None and not operation.mutates:
                 self.loop.call_soon(task.cancel)  # not before its first step: it cleans up
-        elif frame.kind is not Kind.REQUEST:
-            raise ProtocolError(f"a {frame.kind.name} frame is not expected by a node")
-        elif self.link.waiting_bytes + self._held_bytes > HIGH_WATER_BYTES:
-            self._backlog.append(frame)
+        elif kind is not REQUEST:
+            raise ProtocolError(f"a {kind.name} frame is not expected by a node")
+        elif self.link.waiting_bytes + self._outbox.waiting_bytes > HIGH_WATER_BYTES:
+            self._put_off(kind, call_id, body, payload, 0)
+            self._reader.deliver = self._put_off
             self.link.pause_reading()
         elif self.caller is None:
-            self._greet(frame)
+            self._greet(call_id, body)
         else:
-            self._request(frame, self.caller)
+            self._request(call_id, body, payload, self.caller)
+
+    def _put_off(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None, check: int
+    ) -> None:
+        self._backlog.append(Frame(kind, call_id, body, payload, check))
 
     def drained(self) -> None:
         """The peer has read: go on with its requests."""
         while self._backlog and self.ended is None and self._goodbye is None:
-            if self.link.waiting_bytes + self._held_bytes > HIGH_WATER_BYTES:
+            if self.link.waiting_bytes + self._outbox.waiting_bytes > HIGH_WATER_BYTES:
                 break
-            frame = self._backlog.popleft()
             try:
-                super()._frames([frame])
+                self._deliver(*self._backlog.popleft())
             except ProtocolError as exc:
                 self.goodbye(str(exc), final=True)
         self._release()
         if not self._backlog:
+            self._reader.deliver = self._deliver
             self.link.resume_reading()
+
+    def _handled(self) -> None:
+        self._release()
 
     # ------------------------------------------------------------ requests
 
-    def _request(self, frame: Frame, caller: Caller) -> None:
-        body = frame.body
-        if len(self._tasks) >= CREDITS:
-            raise ProtocolError(f"more than {CREDITS} calls are in flight")
-        if frame.call_id in self._tasks:
-            raise ProtocolError(f"call {frame.call_id} is already in flight")
-        if len(body) < ENVELOPE_FIELDS:
-            raise ProtocolError("the request is shorter than an envelope")
-        envelope = _envelope(body[:ENVELOPE_FIELDS])
-        operation = OPERATIONS.get(envelope.operation)
-        handler = None if operation is None else self._server.handlers.get(operation.op)
-        if operation is None or handler is None:
-            failure = RemoteError(Code.UNKNOWN_OPERATION, "this node has no such operation")
-            self._fail(frame.call_id, envelope.operation, failure)
-            return
+    def _request(
+        self, call_id: int, body: list[object], payload: memoryview | None, caller: Caller
+    ) -> None:
+        """Run a handler. Hot: what goes wrong is looked into elsewhere."""
+        if self._tasks:
+            self._require_credit(call_id)
+        number = body[0]
+        form = self._server.forms.get(number) if type(number) is int else None
+        if form is None:
+            form = self._new_form(call_id, body)
+            if form is None:
+                return
+        operation, handler, decode = form
         try:
-            message: tuple[object, ...] = decoder(operation.request)(body[ENVELOPE_FIELDS:])
-        except ProtocolError as exc:
-            self._fail(frame.call_id, operation.op, RemoteError(Code.BAD_MESSAGE, str(exc)))
+            envelope, message = decode(body)
+        except ProtocolError:
+            self._refuse(call_id, body, operation)
             return
         if self._running >= RUNNING_MOST:
             failure = RemoteError(Code.NOT_READY, "too many cancelled calls have not ended yet")
-            self._fail(frame.call_id, operation.op, failure)
+            self._fail(call_id, operation.op, failure)
             return
-        deadline = self.loop.time() + envelope.deadline_ms / 1000
-        call = Call(operation, envelope, message, frame.payload, caller, deadline)
+        # `last_heard` is the time of this turn: asking the loop again costs 0.1 µs.
+        deadline = self.last_heard + envelope.deadline_ms / 1000
+        call = build(Call, (operation, envelope, message, payload, caller, deadline))
         try:
             result = handler(call)
-            if isinstance(result, Reply):
-                self._reply(frame.call_id, operation.op, result)
+            if not isinstance(result, Reply):
+                self._start(call_id, call, result)
+                return
+            self._reply(call_id, operation.op, result)
         except RemoteError as exc:
-            self._fail(frame.call_id, operation.op, exc)
-            result = None
+            self._fail(call_id, operation.op, exc)
         except Exception:
             log.exception("the handler of %s failed", operation.op.name)
-            self._fail(frame.call_id, operation.op, BROKEN)
-            result = None
-        if result is None or isinstance(result, Reply):
-            self._give_back(frame)
-            return
-        task = self.loop.create_task(self._finish(frame, call, result))
-        self._tasks[frame.call_id] = (task, operation)
+            self._fail(call_id, operation.op, BROKEN)
+        self._give_back(payload)
+
+    def _require_credit(self, call_id: int) -> None:
+        if len(self._tasks) >= CREDITS:
+            raise ProtocolError(f"more than {CREDITS} calls are in flight")
+        if call_id in self._tasks:
+            raise ProtocolError(f"call {call_id} is already in flight")
+
+    def _new_form(self, call_id: int, body: list[object]) -> Form | None:
+        """The form of an operation that is requested first, or never existed."""
+        if len(body) < ENVELOPE_FIELDS:
+            raise ProtocolError("the request is shorter than an envelope")
+        number = _envelope(body[:ENVELOPE_FIELDS]).operation
+        operation = OPERATIONS.get(number)
+        handler = None if operation is None else self._server.handlers.get(operation.op)
+        if operation is None or handler is None:
+            failure = RemoteError(Code.UNKNOWN_OPERATION, "this node has no such operation")
+            self._fail(call_id, number, failure)
+            return None
+        form = Form(operation, handler, decoder_of_both(Envelope, operation.request))
+        self._server.forms[number] = form
+        return form
+
+    def _refuse(self, call_id: int, body: list[object], operation: Operation) -> None:
+        """Say what is wrong with a request: a bad envelope ends the connection."""
+        if len(body) < ENVELOPE_FIELDS:
+            raise ProtocolError("the request is shorter than an envelope")
+        _envelope(body[:ENVELOPE_FIELDS])
+        try:
+            decoder(operation.request)(body[ENVELOPE_FIELDS:])
+        except ProtocolError as exc:
+            self._fail(call_id, operation.op, RemoteError(Code.BAD_MESSAGE, str(exc)))
+
+    def _start(self, call_id: int, call: Call, result: Awaitable[Reply]) -> None:
+        task = self.loop.create_task(self._finish(call_id, call, result))
+        self._tasks[call_id] = (task, call.operation)
         self._running += 1
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
-    async def _finish(self, frame: Frame, call: Call, result: Awaitable[Reply]) -> None:
+    async def _finish(self, call_id: int, call: Call, result: Awaitable[Reply]) -> None:
         try:
             async with asyncio.timeout_at(call.deadline if not call.operation.mutates else None):
                 reply = await result
-            self._reply(frame.call_id, call.operation.op, reply)
+            self._reply(call_id, call.operation.op, reply)
         except RemoteError as exc:
-            self._fail(frame.call_id, call.operation.op, exc)
+            self._fail(call_id, call.operation.op, exc)
         except TimeoutError:
             failure = RemoteError(Code.UNAVAILABLE, "the deadline passed inside the node")
-            self._fail(frame.call_id, call.operation.op, failure)
+            self._fail(call_id, call.operation.op, failure)
         except Exception:
             log.exception("the handler of %s failed", call.operation.op.name)
-            self._fail(frame.call_id, call.operation.op, BROKEN)
+            self._fail(call_id, call.operation.op, BROKEN)
         finally:
             self._running -= 1
-            if self._tasks.get(frame.call_id, (None,))[0] is asyncio.current_task():
-                del self._tasks[frame.call_id]
-            self._give_back(frame)
+            if self._tasks.get(call_id, (None,))[0] is asyncio.current_task():
+                del self._tasks[call_id]
+            self._give_back(call.payload)
             self._release()
 
-    def _give_back(self, frame: Frame) -> None:
-        if frame.payload is not None:
-            self._server.buffers.give(frame.payload)
+    def _give_back(self, payload: memoryview | None) -> None:
+        if payload is not None:
+            self._server.buffers.give(payload)
 
     # ------------------------------------------------------------ replies
 
     def _reply(self, call_id: int, op: int, reply: Reply) -> None:
+        message, payload, descriptors, done = reply
+        self._hold_if_open()
         try:
-            body = self._pack((int(op), *reply.message))
-            size = sum(map(len, reply.payload))
-            buffers = [encode(Kind.REPLY, call_id, body, size), *reply.payload]
+            body = self._pack((op, *message))
+            if not payload and not descriptors and done is None:
+                self._outbox.add(encode(REPLY, call_id, body))
+                return
+            size = len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
+            head = encode(REPLY, call_id, body, size)
+            if descriptors and not self.link.passes_descriptors:
+                raise OSError(errno.EOPNOTSUPP, "descriptors are passed on unix sockets only")
         except Exception:
-            for descriptor in reply.descriptors:
+            for descriptor in descriptors:
                 os.close(descriptor)
-            if reply.done is not None:
-                reply.done()
+            if done is not None:
+                done()
             raise
-        self._write(buffers, reply.descriptors, reply.done)
+        if descriptors:
+            self._outbox.add_bulk((head, *payload), len(head) + size, descriptors, done)
+        else:
+            self._outbox.add_with_payload(head, payload, size, done)
 
     def _fail(self, call_id: int, op: int, error: RemoteError) -> None:
         failure = Failure(
@@ -347,56 +366,51 @@ class ServerConnection(Channel):
             error.node or self._server.identity.node_id,
             error.detail,
         )
-        self._write([encode(Kind.ERROR, call_id, self._pack((int(op), *failure)))])
+        self._hold_if_open()
+        self._outbox.add(encode(ERROR, call_id, self._pack((op, *failure))))
 
-    def _write(
-        self,
-        buffers: list[Buffer],
-        descriptors: tuple[int, ...] = (),
-        done: Callable[[], None] | None = None,
-    ) -> None:
-        if self.ended is not None:
-            descriptors_only = descriptors or done is not None
-            if descriptors_only:
-                self.link.write(buffers, descriptors=descriptors, then=done)
-            return
+    def _hold_if_open(self) -> None:
+        """What is answered while the gate's batch is open waits for it, not what was before."""
         gate = self._server.gate
-        if self._held or (gate is not None and gate.batch_open):
-            self._held_bytes += sum(map(len, buffers))
-            self._held.append(lambda: self.link.write(buffers, descriptors=descriptors, then=done))
-        else:
-            self.link.write(buffers, descriptors=descriptors, then=done)
+        if gate is not None and not self._holding and gate.batch_open:
+            self._outbox.send(self.link)
+            self._holding = True
 
     def _release(self) -> None:
         """Send what this turn wrote, now or when the turn's transaction has committed."""
-        gate = self._server.gate
-        if self._held:
+        if self._holding:
+            gate = self._server.gate
             assert gate is not None
             gate.on_commit(self._send_held)
+        else:
+            self._outbox.send(self.link)
         if self.ended is None:
             self.link.flush()
 
     def _send_held(self) -> None:
-        held, self._held = self._held, []
-        self._held_bytes = 0
-        for write in held:
-            write()
-        if held and self.ended is None:
-            self.link.flush()
-            if self._backlog and self.link.waiting_bytes <= HIGH_WATER_BYTES:
-                self.drained()
+        if not self._holding:
+            return
+        self._holding = False
+        self._release()
+        if self.ended is None and self._backlog and self.link.waiting_bytes <= HIGH_WATER_BYTES:
+            self.drained()
+
+    def _pass_on(self) -> None:
+        """What waits for the gate may be overtaken."""
+        if not self._holding:
+            super()._pass_on()
 
     # ------------------------------------------------------------ handshake and end
 
-    def _greet(self, frame: Frame) -> None:
-        envelope = _envelope(frame.body[:ENVELOPE_FIELDS])
-        fields = frame.body[ENVELOPE_FIELDS:]
+    def _greet(self, call_id: int, body: list[object]) -> None:
+        envelope = _envelope(body[:ENVELOPE_FIELDS])
+        fields = body[ENVELOPE_FIELDS:]
         try:
             if envelope.operation == Op.HELLO:
                 hello = self._handshake.answer(decoder(Hello)(fields))
-                self._reply(frame.call_id, Op.HELLO, Reply(hello))
+                self._reply(call_id, Op.HELLO, Reply(hello))
             elif envelope.operation == Op.PROVE:
-                self._welcome(frame.call_id, decoder(Prove)(fields))
+                self._welcome(call_id, decoder(Prove)(fields))
             else:
                 raise ProtocolError("the first frame of a connection is HELLO")
         except HandshakeError as exc:
@@ -435,7 +449,7 @@ class ServerConnection(Channel):
         self._timer.cancel()
         self._server.connections.discard(self)
         for frame in self._backlog:
-            self._give_back(frame)
+            self._give_back(frame.payload)
         self._backlog.clear()
         for task, operation in self._tasks.values():
             if not operation.mutates:

@@ -14,6 +14,7 @@ from benchfs.rpc.frames import (
     HANDSHAKE_LIMITS,
     HEADER_BYTES,
     LIMITS,
+    MANY_FRAMES_BYTES,
     SCRATCH_BYTES,
     Frame,
     FrameReader,
@@ -45,11 +46,17 @@ class Reading:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.allocated: list[int] = []
         self.seen: list[Seen] = []
-        self.reader = FrameReader(self._allocate, limits)
+        self.reader = FrameReader(self._allocate, self._deliver, limits)
 
     def _allocate(self, kind: Kind, call_id: int, body: list[object], size: int) -> memoryview:
         self.allocated.append(size)
         return memoryview(bytearray(size))
+
+    def _deliver(
+        self, kind: Kind, call_id: int, body: list[object], payload: memoryview | None, check: int
+    ) -> None:
+        whole = None if payload is None else bytes(payload)
+        self.seen.append((kind, call_id, body, whole, check))
 
     def feed(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
@@ -60,14 +67,16 @@ class Reading:
                 count = min(len(rest), len(buffer))
                 buffer[:count] = rest[:count]
                 rest = rest[count:]
-                self.seen += [seen(frame) for frame in self.reader.received(count)]
-                if self.reader.error is not None:
-                    raise self.reader.error
+                self.reader.received(count)
 
 
-def seen(frame: Frame) -> Seen:
-    payload = None if frame.payload is None else bytes(frame.payload)
-    return frame.kind, frame.call_id, frame.body, payload, frame.check
+def keeping(target: bytearray) -> tuple[FrameReader, list[Frame]]:
+    """A reader of payloads into `target`, and the frames it delivers."""
+    delivered: list[Frame] = []
+    reader = FrameReader(
+        lambda *_: memoryview(target), lambda *fields: delivered.append(Frame(*fields))
+    )
+    return reader, delivered
 
 
 def cut(stream: bytes, places: list[int]) -> Iterator[bytes]:
@@ -104,16 +113,18 @@ def test_frames_before_garbage_are_given_however_it_is_cut(
 
 def test_a_payload_is_received_straight_into_the_given_buffer() -> None:
     target = bytearray(3 * SCRATCH_BYTES)
-    reader = FrameReader(lambda *_: memoryview(target))
+    reader, delivered = keeping(target)
     head = encode(Kind.REPLY, 9, msgpack.packb([50]), len(target))
     reader.get_buffer()[: len(head)] = head
 
-    assert reader.received(len(head)) == []
+    reader.received(len(head))
+    assert delivered == []
     rest = reader.get_buffer()
     assert rest.obj is target
     assert len(rest) == len(target)
     rest[:] = b"x" * len(target)
-    (frame,) = reader.received(len(target))
+    reader.received(len(target))
+    (frame,) = delivered
     assert frame.payload is not None
     assert frame.payload.obj is target
     assert bytes(target) == b"x" * len(target)
@@ -121,18 +132,20 @@ def test_a_payload_is_received_straight_into_the_given_buffer() -> None:
 
 def test_an_abandoned_payload_does_not_touch_its_buffer_any_more() -> None:
     target = bytearray(1000)
-    reader = FrameReader(lambda *_: memoryview(target))
+    reader, delivered = keeping(target)
     stream = encode(Kind.REPLY, 9, msgpack.packb([50]), 1000) + b"a" * 300
     reader.get_buffer()[: len(stream)] = stream
-    assert reader.received(len(stream)) == []
+    reader.received(len(stream))
+    assert delivered == []
 
     reader.abandon(8)  # another call
     reader.abandon(9)
     after = encode(Kind.PING, 1, b"")
     reader.get_buffer()[:700] = b"b" * 700
-    (frame,) = reader.received(700)
+    reader.received(700)
     reader.get_buffer()[: len(after)] = after
-    (ping,) = reader.received(len(after))
+    reader.received(len(after))
+    frame, ping = delivered
 
     assert bytes(target) == b"a" * 300 + bytes(700)
     assert (frame.call_id, frame.payload) == (9, None)
@@ -167,6 +180,21 @@ def test_a_body_at_its_limit_is_read_and_the_memory_shrinks_again(size: int) -> 
         (Kind.PING, 2),
     ]
     assert len(reading.reader.get_buffer()) == SCRATCH_BYTES
+
+
+def test_many_small_frames_are_received_in_larger_pieces_until_a_bulk_payload_comes() -> None:
+    small = encode(Kind.REPLY, 1, msgpack.packb([50]), 4096) + bytes(4096)
+    bulk = encode(Kind.REPLY, 2, msgpack.packb([50]), LIMITS.payload) + bytes(LIMITS.payload)
+    after = encode(Kind.PING, 3, b"")
+    reading = Reading()
+
+    reading.feed([small * 100])
+    larger = len(reading.reader.get_buffer().obj)
+    reading.feed([bulk, after])
+
+    assert larger == MANY_FRAMES_BYTES
+    assert len(reading.reader.get_buffer()) == SCRATCH_BYTES
+    assert [call_id for _, call_id, *_ in reading.seen] == [1] * 100 + [2, 3]
 
 
 def test_a_payload_at_its_limit_is_read() -> None:

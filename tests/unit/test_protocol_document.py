@@ -11,7 +11,7 @@ from benchfs.checks import piece_checks, verify_pieces
 from benchfs.rpc import describe, handshake, server
 from benchfs.rpc.connection import DEAD_AFTER_SECONDS, PING_AFTER_SECONDS
 from benchfs.rpc.errors import ProtocolError
-from benchfs.rpc.frames import HANDSHAKE_LIMITS, LIMITS, FrameReader, Kind
+from benchfs.rpc.frames import HANDSHAKE_LIMITS, LIMITS, Frame, FrameReader, Kind
 from benchfs.rpc.messages import OPERATIONS, Envelope, Failure
 from benchfs.rpc.schema import decoder
 
@@ -52,10 +52,15 @@ def test_the_limits_in_the_document_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("vector", vectors("frames.json"), ids=lambda vector: vector["what"])
 def test_a_frame_of_the_vectors_means_what_they_say(vector: dict[str, Any]) -> None:
     raw = bytes.fromhex(vector["hex"])
-    reader = FrameReader(lambda _kind, _call, _body, size: memoryview(bytearray(size)))
+    delivered: list[Frame] = []
+    reader = FrameReader(
+        lambda _kind, _call, _body, size: memoryview(bytearray(size)),
+        lambda *fields: delivered.append(Frame(*fields)),
+    )
     reader.get_buffer()[: len(raw)] = raw
 
-    (frame,) = reader.received(len(raw))
+    reader.received(len(raw))
+    (frame,) = delivered
 
     assert frame.kind.name == vector["kind"]
     assert frame.call_id == vector["call_id"]
@@ -78,7 +83,7 @@ def test_a_frame_of_the_vectors_means_what_they_say(vector: dict[str, Any]) -> N
 @pytest.mark.parametrize("vector", vectors("bad_frames.json"), ids=lambda vector: vector["what"])
 def test_a_bad_frame_of_the_vectors_is_refused(vector: dict[str, Any]) -> None:
     raw = bytes.fromhex(vector["hex"])
-    reader = FrameReader(lambda *_: pytest.fail("allocated"))
+    reader = FrameReader(lambda *_: pytest.fail("allocated"), lambda *_: pytest.fail("delivered"))
     reader.get_buffer()[: len(raw)] = raw
 
     with pytest.raises(ProtocolError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -39,6 +38,7 @@ from benchfs.rpc.schema import decoder, unpack
 from benchfs.rpc.transports.base import Buffer
 from benchfs.rpc.transports.choose import Engines
 from benchfs.session import Session, Slot
+from benchfs.user import User
 
 RETRY_FIRST_SECONDS = 0.005
 RETRY_MOST_SECONDS = 0.25
@@ -67,7 +67,9 @@ class NodeStatus(NamedTuple):
 class Cluster:
     """Connections and map. Made by `open`; everything belongs to one event loop."""
 
-    def __init__(self, endpoints: Endpoints, engines: Engines, env: Env, session: Session) -> None:
+    def __init__(
+        self, endpoints: Endpoints, engines: Engines, env: Env, session: Session, user: User
+    ) -> None:
         self._endpoints = endpoints
         self._env = env
         self._loop = asyncio.get_running_loop()
@@ -78,9 +80,10 @@ class Cluster:
                 endpoints.secret,
                 session.session_id,
                 "client",
-                os.getuid(),
-                os.getgid(),
+                user.uid,
+                user.gid,
                 env.rng.token_bytes,
+                user.groups,
             ),
         )
         self.map = ClusterMap((), ())

@@ -196,6 +196,7 @@ def _write_config(
         "listen": ["tcp://127.0.0.1:0", f"unix://{sockets}/{node_id}"],
         "mode": settings.mode,
         "host": host,
+        "superuser": os.geteuid(),
         "log_file": str((place / "log").absolute()),
         **dict(settings.node_settings),
     }

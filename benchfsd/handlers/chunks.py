@@ -26,6 +26,7 @@ from benchfs.rpc.messages import (
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.chunks import ReadResult
+from benchfsd.guard import between_nodes
 from benchfsd.node import Node
 
 READ_MOST_BYTES = 16 * 1024 * 1024
@@ -43,8 +44,8 @@ class ChunkHandlers:
             Op.READ_CHUNK: self.read,
             Op.WRITE_CHUNK: self.write,
             Op.SYNC_FILE: self.sync,
-            Op.CUT_FILE: self.cut,
-            Op.PURGE_FILES: self.purge,
+            Op.CUT_FILE: between_nodes(self.cut),
+            Op.PURGE_FILES: between_nodes(self.purge),
             Op.LEND_CHUNK: self.lend,
             Op.LEND_BOARD: self.lend_board,
         }

@@ -174,9 +174,10 @@ class Inodes:
         Writing by anybody but the superuser takes setuid and setgid from the file. A report from
         before the last truncation changes nothing, as its bytes were cut. Repeats do no harm.
         ENOENT; EISDIR; EINVAL for a symlink; EFBIG; NOT_READY for a truncation that is not
-        finished, ESTALE for one that this group never began.
+        finished, ESTALE for one that this group never began; EACCES for who may not write.
         """
         inode = self._file(message.ino)
+        _require_writer(inode, user)
         if message.truncation < inode.truncation:
             return AttributesReply(inode)
         if message.truncation > inode.truncation:
@@ -210,9 +211,7 @@ class Inodes:
         truncation of the file is unfinished.
         """
         inode = self._file(message.ino)
-        # the owner may always: a file may be open for writing whose mode forbids it by now
-        if user is not SUPERUSER and user.uid != inode.uid:
-            require_access(inode, user, WRITE)
+        _require_writer(inode, user)
         _check_size(message.size, inode.layout)
         self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
         intent = Intent(
@@ -354,6 +353,12 @@ def inherit(
     if not parent_mode & stat.S_ISGID:
         return mode, gid
     return (mode | stat.S_ISGID if directory else mode), parent_gid
+
+
+def _require_writer(inode: Attributes, user: User | None) -> None:
+    """EACCES. The owner may always: a file may be open for writing whose mode forbids it by now."""
+    if user is not SUPERUSER and user.uid != inode.uid:
+        require_access(inode, user, WRITE)
 
 
 def _check_size(size: int, layout: LayoutRecord) -> None:

@@ -15,8 +15,8 @@ def stat(
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show attributes."""
-    found = describe(path, with_client(cluster, lambda fs: fs.stat(path)))
+    """Show attributes; of a symbolic link itself."""
+    found = describe(path, with_client(cluster, lambda fs: fs.lstat(path)))
     if json:
         say_json(found)
         return

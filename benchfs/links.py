@@ -16,7 +16,7 @@ from benchfs.errors import error
 from benchfs.inode import FileType, home_group
 from benchfs.namespace import Place
 from benchfs.operations import Connected, Methods
-from benchfs.paths import PathLike, parse
+from benchfs.paths import MAX_PATH, PathLike, parse
 from benchfs.rpc.messages import Link, MakeSpecial, MakeSymlink
 
 SPECIAL_MODE = 0o666
@@ -40,6 +40,9 @@ class LinkMethods(Methods):
         connected, parsed = self._use(), parse(target, "symlink")
         intent = connected.intent("symlink", parsed)
         says = os.fsencode(source)
+        if len(says) >= MAX_PATH:
+            text = f"target of {len(says)} bytes, limit {MAX_PATH - 1}"
+            raise error(errno.ENAMETOOLONG, "symlink", parsed.display, text=text)
 
         async def act(place: Place) -> None:
             _require_new_name(intent, place)

@@ -204,7 +204,7 @@ class Names:
         target = await self.target(intent, ino)
         path = parse(target, intent.operation)
         if target.startswith(b"/"):
-            walk.way = [ROOT_INO]
+            walk.way[:] = [ROOT_INO]
         if not walk.rest:
             walk.directory |= path.directory
         walk.rest.extend(reversed(path.parts))

@@ -30,6 +30,7 @@ from benchfs.rpc.server import Handler, Reply
 from benchfsd.handlers import once
 from benchfsd.handlers.links import HardLinks, require_owner
 from benchfsd.inodes import inherit
+from benchfsd.namespace import Namespace
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import Intent
@@ -80,17 +81,21 @@ class NameHandlers:
         """OPEN. On a full disk what is there can be opened, with `create` too."""
         node, message = self._node, cast(Open, request.message)
         names = node.namespace(request.envelope.group)
-        if not message.create:
-            return names.open(message)
+        message = node.guard.opening(request, names, message)
+        if message.create:
+            self._require_can_be_made(names, message)
+        reply = names.open(message)
+        node.guard.opened(request, reply, message.wanted)
+        return reply
+
+    def _require_can_be_made(self, names: Namespace, message: Open) -> None:
+        node = self._node
         if not node.has_space and names.is_absent(message.parent, message.name):
             node.require_space()
         if any(group >= node.map.group_count for group in message.layout.stripe):
             raise RemoteError(
                 errno.EINVAL, "the layout names groups that the cluster has not", message.name
             )
-        reply = names.open(node.guard.opening(request, names, message))
-        node.guard.opened(request, reply, message.wanted)
-        return reply
 
     def unlink(self, request: Request) -> tuple[object, ...] | Awaitable[tuple[object, ...]]:
         """UNLINK: the chunks are removed afterwards, by the intent that the removal wrote.

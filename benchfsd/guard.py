@@ -60,8 +60,8 @@ class Guard:
         if user is SUPERUSER:
             return message
         mode = message.mode
-        if message.create and names.find_entry(message.parent, message.name) is None:
-            mode = self.creation(request, names, message.parent, mode)
+        if message.create:
+            mode = self.creation(request, names, message.parent, message.name, mode)
         else:
             self.search(request, names, message.parent)
         return message._replace(mode=mode, uid=user.uid, gid=user.gid)
@@ -93,19 +93,28 @@ class Guard:
         rights = self._require(names, ino, user, READ)
         return rights is None or may_access(rights, user, EXECUTE)
 
-    def creation(self, request: Request, names: Namespace, parent: int, mode: int) -> int:
-        """Raise EACCES unless the caller may make entries in the directory; returns the mode.
+    def creation(
+        self, request: Request, names: Namespace, parent: int, name: bytes, mode: int = 0
+    ) -> int:
+        """Raise EACCES unless the caller may make the entry; returns the mode it may have.
 
-        Who is not in the group that a setgid directory gives to new files makes none that run
-        under that group.
+        A name that is taken needs no more than search permission, to hear just that. Who is not
+        in the group that a setgid directory gives to new files makes none that run under it.
         """
         user = self.user(request.caller)
         if user is SUPERUSER:
             return mode
-        rights = self._require(names, parent, user, WRITE | EXECUTE)
+        taken = names.find_entry(parent, name) is not None
+        rights = self._require(names, parent, user, EXECUTE if taken else WRITE | EXECUTE)
         if rights is None or not rights.mode & stat.S_ISGID or user.in_group(rights.gid):
             return mode
         return mode & ~stat.S_ISGID
+
+    def arrival(self, request: Request, names: Namespace, parent: int) -> None:
+        """Raise EACCES unless the caller may move entries into the directory."""
+        user = self.user(request.caller)
+        if user is not SUPERUSER:
+            self._require(names, parent, user, WRITE | EXECUTE)
 
     def removal(self, request: Request, names: Namespace, parent: int, name: bytes) -> int | None:
         """Raise EACCES or EPERM unless the caller may remove or rename the entry.
@@ -116,11 +125,12 @@ class Guard:
         user = self.user(request.caller)
         if user is SUPERUSER:
             return None
-        rights = self._require(names, parent, user, WRITE | EXECUTE)
-        if rights is None or may_remove(rights, -1, user):
-            return None
         entry = names.find_entry(parent, name)
         if entry is None:
+            self._require(names, parent, user, EXECUTE)
+            return None
+        rights = self._require(names, parent, user, WRITE | EXECUTE)
+        if rights is None or may_remove(rights, -1, user):
             return None
         if home_group(entry.ino) != names.group:
             return entry.ino

@@ -77,7 +77,7 @@ class HardLinks:
         message = cast(MakeSymlink, request.message)
         node, group = self._node, request.envelope.group
         node.require_space()
-        node.guard.creation(request, node.namespace(group), message.parent, 0)
+        node.guard.creation(request, node.namespace(group), message.parent, message.name)
         uid, gid = node.guard.owner(request, message.uid, message.gid)
         return node.links(group).make_symlink(message._replace(uid=uid, gid=gid))
 
@@ -87,7 +87,7 @@ class HardLinks:
         node, group = self._node, request.envelope.group
         node.require_space()
         names = node.namespace(group)
-        mode = node.guard.creation(request, names, message.parent, message.mode)
+        mode = node.guard.creation(request, names, message.parent, message.name, message.mode)
         uid, gid = node.guard.owner(request, message.uid, message.gid)
         return node.links(group).make_special(message._replace(mode=mode, uid=uid, gid=gid))
 
@@ -104,7 +104,7 @@ class HardLinks:
         message = cast(Link, request.message)
         node, group = self._node, request.envelope.group
         node.require_space()
-        node.guard.creation(request, node.namespace(group), message.parent, 0)
+        node.guard.creation(request, node.namespace(group), message.parent, message.name)
         if home_group(message.ino) == group:
             return node.links(group).link(message)
         return self._link(request, message)

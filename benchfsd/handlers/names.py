@@ -117,7 +117,7 @@ class NameHandlers:
         """RENAME; a replaced file's chunks go as in UNLINK."""
         node, names = self._node, self._node.namespace(request.envelope.group)
         parent, name, new_parent, new_name = cast(Rename, request.message)
-        node.guard.creation(request, names, new_parent, 0)
+        node.guard.arrival(request, names, new_parent)
         moved = node.guard.removal(request, names, parent, name)
         replaced = node.guard.removal(request, names, new_parent, new_name)
         if moved is None and replaced is None:
@@ -146,7 +146,9 @@ class NameHandlers:
         names = node.namespace(group)
         async with node.lock(message.parent, message.name):
             node.require_space()
-            wanted_mode = node.guard.creation(request, names, message.parent, message.mode)
+            wanted_mode = node.guard.creation(
+                request, names, message.parent, message.name, message.mode
+            )
             parent = names.check_absent(message.parent, message.name)
             uid, gid = node.guard.owner(request, message.uid, message.gid)
             mode, gid = inherit(parent.mode, parent.gid, wanted_mode, gid, directory=True)

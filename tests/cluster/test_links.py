@@ -129,8 +129,9 @@ async def test_a_slash_at_the_end_asks_for_a_directory(fs: benchfs.AsyncClient) 
         for ask in (fs.stat(path), fs.open(path)):
             with pytest.raises(NotADirectoryError):
                 await ask
-    with pytest.raises(IsADirectoryError):
-        await fs.open("/to-d/")
+    for path, mode in (("/to-d/", "rb"), ("/new/", "xb"), ("/new/", "wb")):
+        with pytest.raises(IsADirectoryError):
+            await fs.open(path, mode)
     for refuse in (fs.unlink("/to-d/"), fs.rmdir("/to-d/"), fs.rename("/to-d/", "/x")):
         with pytest.raises(NotADirectoryError):
             await refuse

@@ -130,6 +130,33 @@ async def test_making_and_removing_need_the_directorys_write_permission(
     await bob.unlink(f"{place}/f")
 
 
+async def test_what_is_there_or_not_is_told_before_what_may_not_be_done(
+    fs: benchfs.AsyncClient, alice: benchfs.AsyncClient, bob: benchfs.AsyncClient
+) -> None:
+    place = await home(fs, ALICE)
+    await alice.write_bytes(f"{place}/f", b"1")
+
+    for make in (
+        bob.mkdir(place),
+        bob.mkdir(f"{place}/f"),
+        bob.symlink("x", f"{place}/f"),
+        bob.mkfifo(f"{place}/f"),
+        bob.link(f"{place}/f", f"{place}/f"),
+        bob.open(f"{place}/f", "x"),
+    ):
+        with pytest.raises(FileExistsError):
+            await make
+    for remove in (
+        bob.unlink(f"{place}/no"),
+        bob.rmdir(f"{place}/no"),
+        bob.rename(f"{place}/no", f"{place}/f"),
+    ):
+        with pytest.raises((FileNotFoundError, PermissionError)):
+            await remove
+    await fs.chmod(place, 0o777)
+    await bob.makedirs(f"{place}/a/b")
+
+
 async def test_looking_up_needs_search_and_listing_needs_read_permission(
     fs: benchfs.AsyncClient, alice: benchfs.AsyncClient, bob: benchfs.AsyncClient
 ) -> None:

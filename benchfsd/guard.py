@@ -110,11 +110,13 @@ class Guard:
             return mode
         return mode & ~stat.S_ISGID
 
-    def arrival(self, request: Request, names: Namespace, parent: int) -> None:
-        """Raise EACCES unless the caller may move entries into the directory."""
+    def arrival(
+        self, request: Request, names: Namespace, parent: int, name: bytes, new_parent: int
+    ) -> None:
+        """Raise EACCES unless the caller may move the entry, if there is one, to `new_parent`."""
         user = self.user(request.caller)
-        if user is not SUPERUSER:
-            self._require(names, parent, user, WRITE | EXECUTE)
+        if user is not SUPERUSER and names.find_entry(parent, name) is not None:
+            self._require(names, new_parent, user, WRITE | EXECUTE)
 
     def removal(self, request: Request, names: Namespace, parent: int, name: bytes) -> int | None:
         """Raise EACCES or EPERM unless the caller may remove or rename the entry.

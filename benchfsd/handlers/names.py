@@ -117,8 +117,8 @@ class NameHandlers:
         """RENAME; a replaced file's chunks go as in UNLINK."""
         node, names = self._node, self._node.namespace(request.envelope.group)
         parent, name, new_parent, new_name = cast(Rename, request.message)
-        node.guard.arrival(request, names, new_parent)
         moved = node.guard.removal(request, names, parent, name)
+        node.guard.arrival(request, names, parent, name, new_parent)
         replaced = node.guard.removal(request, names, new_parent, new_name)
         if moved is None and replaced is None:
             return self._rename(request)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 
 from benchfs.inode import EXECUTE, READ, WRITE, FileType, home_group
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import Attributes, Open, OpenReply
+from benchfs.rpc.messages import Attributes, Open, OpenReply, Rename
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Caller, Handler, Reply
 from benchfsd.namespace import Namespace
@@ -110,13 +110,16 @@ class Guard:
             return mode
         return mode & ~stat.S_ISGID
 
-    def arrival(
-        self, request: Request, names: Namespace, parent: int, name: bytes, new_parent: int
-    ) -> None:
-        """Raise EACCES unless the caller may move the entry, if there is one, to `new_parent`."""
+    def arrival(self, request: Request, names: Namespace, message: Rename) -> int | None:
+        """Raise unless the caller may give the entry, if there is one, its new name.
+
+        EACCES; EPERM and the result as of `removal`, for what has the new name.
+        """
         user = self.user(request.caller)
-        if user is not SUPERUSER and names.find_entry(parent, name) is not None:
-            self._require(names, new_parent, user, WRITE | EXECUTE)
+        if user is SUPERUSER or names.find_entry(message.parent, message.name) is None:
+            return None
+        self._require(names, message.new_parent, user, WRITE | EXECUTE)
+        return self.removal(request, names, message.new_parent, message.new_name)
 
     def removal(self, request: Request, names: Namespace, parent: int, name: bytes) -> int | None:
         """Raise EACCES or EPERM unless the caller may remove or rename the entry.

@@ -116,10 +116,9 @@ class NameHandlers:
     def rename(self, request: Request) -> tuple[object, ...] | Awaitable[tuple[object, ...]]:
         """RENAME; a replaced file's chunks go as in UNLINK."""
         node, names = self._node, self._node.namespace(request.envelope.group)
-        parent, name, new_parent, new_name = cast(Rename, request.message)
-        moved = node.guard.removal(request, names, parent, name)
-        node.guard.arrival(request, names, parent, name, new_parent)
-        replaced = node.guard.removal(request, names, new_parent, new_name)
+        message = cast(Rename, request.message)
+        moved = node.guard.removal(request, names, message.parent, message.name)
+        replaced = node.guard.arrival(request, names, message)
         if moved is None and replaced is None:
             return self._rename(request)
         return self._rename_of_others(request, moved, replaced)

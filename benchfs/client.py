@@ -22,7 +22,7 @@ from benchfs.access_times import AccessTimes
 from benchfs.attributes import AttributeMethods
 from benchfs.budget import ByteBudget
 from benchfs.cache import ChunkCache
-from benchfs.cluster import Cluster, Intent, NodeStatus
+from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.env import Env, system_env
 from benchfs.errors import BenchFSError, error
@@ -39,6 +39,7 @@ from benchfs.paths import PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
+    AccessReply,
     Attributes,
     AttributesReply,
     CheckAccess,
@@ -201,20 +202,21 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         found = await connected.names.at(intent, parsed, act)
         if found.type in _NOT_OPENED:
             raise error(_NOT_OPENED[FileType(found.type)], "open", parsed.display)
-        attributes = found.attributes
+        attributes, capability = found.attributes, found.capability
         if attributes is None:
             answer = await connected.cluster.call(
                 intent, home_group(found.ino), CheckAccess(found.ino, wanted)
             )
-            assert isinstance(answer.message, AttributesReply)
-            attributes = answer.message.attributes
+            assert isinstance(answer.message, AccessReply)
+            attributes, capability = answer.message
+        held = connected.cluster.hold_capability(found.ino, capability)
         if how.truncate and not found.created:
             answer = await connected.cluster.mutate(
                 intent, home_group(found.ino), Truncate(found.ino, 0)
             )
             assert isinstance(answer.message, AttributesReply)
             attributes = answer.message.attributes
-        return connected.open_file(attributes, how, parsed.display)
+        return connected.open_file(attributes, how, parsed.display, held)
 
     async def read_bytes(self, path: PathLike) -> bytes:
         """The whole content of a file."""
@@ -455,9 +457,11 @@ class _Connected(Connected):
     def local_hits(self) -> int:
         return 0 if self._local is None else self._local.hits
 
-    def open_file(self, attributes: Attributes, mode: Mode, path: str) -> AsyncFile:
+    def open_file(
+        self, attributes: Attributes, mode: Mode, path: str, held: Capabilities | None = None
+    ) -> AsyncFile:
         client = self._client
-        inode = InodeHandle(self.cluster, attributes, path)
+        inode = InodeHandle(self.cluster, attributes, path, held)
         client.cache.admit(inode.ino, attributes.change)
         noted = self._access_times
 

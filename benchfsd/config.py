@@ -128,6 +128,11 @@ class NodeConfig(BaseSettings):
         default="auto", description="the engine that carries frames"
     )
 
+    @property
+    def superusers(self) -> frozenset[int]:
+        """The uids that may do everything."""
+        return frozenset({self.superuser, 0} if self.root == "trusted" else {self.superuser})
+
     @classmethod
     def settings_customise_sources(
         cls,

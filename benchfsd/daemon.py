@@ -41,6 +41,7 @@ from benchfs.rpc.server import Handler, Server
 from benchfs.rpc.server import Identity as ServerIdentity
 from benchfs.rpc.transports.choose import Engines, choose
 from benchfsd import metrics
+from benchfsd.capabilities import Capabilities
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
@@ -176,7 +177,7 @@ class Daemon:
             self._pool,
             self._engines.summary,
             f"{config.host}:{device}",
-            Guard(frozenset({config.superuser} | ({0} if config.root == "trusted" else set()))),
+            Guard(config.superusers, Capabilities(self._secret)),
         )
         node.refresh_map = self._read_map
         if node.leads(home_group(ROOT_INO)):

@@ -13,9 +13,10 @@ from collections.abc import Awaitable
 
 from benchfs.inode import EXECUTE, READ, WRITE, FileType, home_group
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import Attributes, Open, OpenReply, Rename
+from benchfs.rpc.messages import Attributes, Open, OpenReply, Present, Rename
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Caller, Handler, Reply
+from benchfsd.capabilities import Capabilities
 from benchfsd.namespace import Namespace
 from benchfsd.rights import (
     NOBODY,
@@ -33,8 +34,9 @@ ROOT_UID = 0
 class Guard:
     """The users of one node. `superusers`: the uids that may do everything."""
 
-    def __init__(self, superusers: frozenset[int]) -> None:
+    def __init__(self, superusers: frozenset[int], capabilities: Capabilities) -> None:
         self._superusers = superusers
+        self._capabilities = capabilities
 
     def user(self, caller: Caller) -> User | None:
         """The user that a caller is; SUPERUSER for those to whom no rule applies.
@@ -66,16 +68,35 @@ class Guard:
             self.search(request, names, message.parent)
         return message._replace(mode=mode, uid=user.uid, gid=user.gid)
 
-    def opened(self, request: Request, reply: OpenReply, wanted: int) -> None:
+    def opened(self, request: Request, reply: OpenReply, wanted: int) -> OpenReply:
         """Raise EACCES unless the caller may open what was found as he wants to.
+
+        The reply gets the capability for it.
 
         Who makes a file has all rights to it through this handle, whatever its mode. Of a file at
         home in another group the client asks there.
         """
-        inode = reply.attributes
-        if inode is None or reply.created or inode.type != FileType.FILE:
-            return
-        require_access(inode, self.user(request.caller), wanted & (READ | WRITE))
+        inode, user = reply.attributes, self.user(request.caller)
+        if user is SUPERUSER or inode is None or inode.type != FileType.FILE:
+            return reply
+        if not reply.created:
+            require_access(inode, user, wanted & (READ | WRITE))
+        return reply._replace(capability=self.capability(request, inode.ino, wanted))
+
+    def capability(self, request: Request, ino: int, rights: int) -> bytes:
+        """What the caller, who may have these rights, can show to the nodes that keep chunks."""
+        if self.user(request.caller) is SUPERUSER:
+            return b""
+        return self._capabilities.seal(request.caller.session, ino, rights & (READ | WRITE))
+
+    def present(self, request: Request, message: Present) -> None:
+        """The caller shows a capability. EACCES."""
+        self._capabilities.present(request.caller.session, message.ino, message.capability)
+
+    def chunk(self, request: Request, ino: int, wanted: int) -> None:
+        """Raise NO_CAPABILITY unless the caller may read or write the file's chunks."""
+        if self.user(request.caller) is not SUPERUSER:
+            self._capabilities.require(request.caller.session, ino, wanted)
 
     # ------------------------------------------------------------------ directories
 

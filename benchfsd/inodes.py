@@ -144,11 +144,11 @@ class Inodes:
             self.put(after)
         return AttributesReply(after)
 
-    def check_access(self, message: CheckAccess, user: User | None) -> AttributesReply:
+    def check_access(self, message: CheckAccess, user: User | None) -> Attributes:
         """The inode, if `user` may do with it what is wanted. ENOENT, EACCES."""
         inode = self.get(message.ino)
         require_access(inode, user, message.wanted)
-        return AttributesReply(inode)
+        return inode
 
     def record_reads(self, message: RecordReads, user: User | None = SUPERUSER) -> Empty:
         """Set atime where that is due; what is gone or may not be read is passed over.

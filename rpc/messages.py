@@ -58,6 +58,7 @@ class Op(IntEnum):
     SET_XATTR = 69
     LIST_XATTRS = 70
     REMOVE_XATTR = 71
+    PRESENT = 72
 
 
 class Code(IntEnum):
@@ -69,6 +70,7 @@ class Code(IntEnum):
     NOT_READY = 1004  # the node is starting or stopping: try again
     UNKNOWN_OPERATION = 1005
     BAD_MESSAGE = 1006
+    NO_CAPABILITY = 1008  # present the one that the file's opening gave, then ask again
     UNAVAILABLE = 1007  # the node asked another node, which did not answer
 
 
@@ -280,6 +282,7 @@ class OpenReply(NamedTuple):
     type: U8
     created: Bool
     attributes: Attributes | None
+    capability: Token = b""  # for Present; empty: none is needed
 
 
 class MakeDirectory(NamedTuple):
@@ -334,6 +337,13 @@ class ReadDirectoryReply(NamedTuple):
 
     entries: Annotated[tuple[EntryRecord, ...], Limit(4096)]
     more: Bool
+
+
+class AccessReply(NamedTuple):
+    """The inode, and a capability for what was wanted, as in OpenReply."""
+
+    attributes: Attributes
+    capability: Token
 
 
 class MakeSymlink(NamedTuple):
@@ -510,6 +520,13 @@ class DropInode(NamedTuple):
 # ---------------------------------------------------------------- chunks: to the group of the chunk
 
 
+class Present(NamedTuple):
+    """To a node as such: this session may read or write the chunks of this file."""
+
+    ino: U64
+    capability: Token
+
+
 class ReadChunk(NamedTuple):
     """Bytes of a chunk; the payload of the reply ends where the chunk's bytes end."""
 
@@ -618,7 +635,7 @@ OPERATIONS = _table(
     Operation(Op.GET_ATTRIBUTES, GetAttributes, AttributesReply, False),
     Operation(Op.SET_ATTRIBUTES, SetAttributes, AttributesReply, True),
     Operation(Op.RECORD_READS, RecordReads, Empty, False),  # a maximum: repeats do no harm
-    Operation(Op.CHECK_ACCESS, CheckAccess, AttributesReply, False),
+    Operation(Op.CHECK_ACCESS, CheckAccess, AccessReply, False),
     Operation(Op.MAKE_SYMLINK, MakeSymlink, AttributesReply, True),
     Operation(Op.READ_LINK, ReadLink, ReadLinkReply, False),
     Operation(Op.MAKE_SPECIAL, MakeSpecial, AttributesReply, True),
@@ -629,6 +646,7 @@ OPERATIONS = _table(
     Operation(Op.SET_XATTR, SetXattr, Empty, True),
     Operation(Op.LIST_XATTRS, ListXattrs, ListXattrsReply, False),
     Operation(Op.REMOVE_XATTR, RemoveXattr, Empty, True),
+    Operation(Op.PRESENT, Present, Empty, False),
     Operation(Op.REPORT_SIZE, ReportSize, AttributesReply, False),  # a maximum: repeats do no harm
     Operation(Op.TRUNCATE, Truncate, AttributesReply, True),
     Operation(Op.MAKE_INODE, MakeInode, AttributesReply, True),

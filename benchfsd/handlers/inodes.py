@@ -8,6 +8,7 @@ from typing import cast
 
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
+    AccessReply,
     CheckAccess,
     CutFile,
     DropInode,
@@ -45,6 +46,11 @@ def table(node: Node) -> dict[Op, Handler]:
 
         return handle
 
+    def check_access(request: Request, message: CheckAccess) -> tuple[object, ...]:
+        inode = inodes(request).check_access(message, user(request))
+        capability = node.guard.capability(request, message.ino, message.wanted)
+        return AccessReply(inode, capability)
+
     async def truncate(request: Request) -> tuple[object, ...]:
         message, group = cast(Truncate, request.message), request.envelope.group
         intent, _ = inodes(request).begin_truncate(message, once.slot_of(request), user(request))
@@ -66,9 +72,7 @@ def table(node: Node) -> dict[Op, Handler]:
             )
         ),
         Op.CHECK_ACCESS: plain(
-            lambda request: inodes(request).check_access(
-                cast(CheckAccess, request.message), user(request)
-            )
+            lambda request: check_access(request, cast(CheckAccess, request.message))
         ),
         Op.RECORD_READS: plain(
             lambda request: inodes(request).record_reads(

@@ -85,8 +85,7 @@ class NameHandlers:
         if message.create:
             self._require_can_be_made(names, message)
         reply = names.open(message)
-        node.guard.opened(request, reply, message.wanted)
-        return reply
+        return node.guard.opened(request, reply, message.wanted)
 
     def _require_can_be_made(self, names: Namespace, message: Open) -> None:
         node = self._node

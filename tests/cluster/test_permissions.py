@@ -20,10 +20,20 @@ from pathlib import Path
 import pytest
 
 import benchfs
+from benchfs.checks import piece_checks
 from benchfs.inode import ROOT_INO, home_group
+from benchfs.inode_handle import InodeHandle
 from benchfs.instance import find
+from benchfs.paths import parse
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import DropInode, GetMap, MakeInode, MapReply
+from benchfs.rpc.messages import (
+    DropInode,
+    GetMap,
+    MakeInode,
+    MapReply,
+    ReadChunk,
+    WriteChunk,
+)
 from benchfs.rpc.pool import Credentials, Peer, Pool
 from benchfs.rpc.transports.choose import choose
 
@@ -298,6 +308,52 @@ async def test_who_makes_a_file_of_a_closed_mode_may_write_it(
         await file.truncate(3)
     assert await alice.read_bytes(f"{place}/f") == b"123"
     await denied(alice.open(f"{place}/f", "r+b"))
+
+
+async def test_chunks_are_for_those_who_opened_the_file_like_that(
+    fs: benchfs.AsyncClient, alice: benchfs.AsyncClient, bob: benchfs.AsyncClient
+) -> None:
+    place = await home(fs, ALICE)
+    await alice.write_bytes(f"{place}/f", b"1")
+    attributes = await bob._use().attributes("test", parse(f"{place}/f"))
+    handle = InodeHandle(bob._use().cluster, attributes, f"{place}/f")
+    data = b"2"
+
+    async def read() -> None:
+        intent = handle._cluster.intent("read", "f", 5)
+        request = ReadChunk(handle.ino, 0, 0, 1)
+        await handle._cluster.call(intent, handle.group_of(0), request)
+
+    async def write() -> None:
+        intent = handle._cluster.intent("write", "f", 5)
+        request = WriteChunk(handle.ino, 0, 0, 0, piece_checks(data, 0))
+        await handle._cluster.call(intent, handle.group_of(0), request, payload=(data,))
+
+    await denied(read())
+    await denied(write())
+    async with await bob.open(f"{place}/f"):
+        await read()
+        await denied(write())
+    assert await alice.read_bytes(f"{place}/f") == b"1"
+
+
+async def test_a_file_that_is_open_stays_open_over_chmod_and_restarts() -> None:
+    async with (
+        benchfs.LocalCluster(nodes=2) as cluster,
+        benchfs.AsyncClient(cluster.url) as fs,
+        benchfs.AsyncClient(cluster.url, user=ALICE, timeout=30, cache_bytes=0) as alice,
+    ):
+        place = await home(fs, ALICE)
+        async with await alice.open(f"{place}/f", "w+b", chunk_size=65_536) as file:
+            await file.write(bytes(8 * 65_536))
+            await file.flush()
+            await fs.chmod(f"{place}/f", 0)
+            for node in cluster.nodes:
+                await asyncio.to_thread(node.stop)
+                await asyncio.to_thread(node.start)
+            await file.pwrite(b"1" * 8 * 65_536, 0)
+            assert await file.pread(8 * 65_536, 0) == b"1" * 8 * 65_536
+        await denied(alice.open(f"{place}/f"))
 
 
 async def test_attributes_are_changed_by_their_owner(

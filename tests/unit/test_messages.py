@@ -141,7 +141,7 @@ def test_numbers_of_operations_never_change() -> None:
         "READ_CHUNK 50, WRITE_CHUNK 51, SYNC_FILE 52, CUT_FILE 53, PURGE_FILES 54, "
         "LEND_CHUNK 55, LEND_BOARD 56, RECORD_READS 60, CHECK_ACCESS 61, MAKE_SYMLINK 62, "
         "READ_LINK 63, MAKE_SPECIAL 64, LINK 65, CHANGE_LINKS 66, SETTLE_LINKS 67, GET_XATTR 68, "
-        "SET_XATTR 69, LIST_XATTRS 70, REMOVE_XATTR 71"
+        "SET_XATTR 69, LIST_XATTRS 70, REMOVE_XATTR 71, PRESENT 72"
     )
 
     assert ", ".join(f"{op.name} {int(op)}" for op in Op) == published

@@ -173,10 +173,9 @@ class Guard:
 
     def _require(self, names: Namespace, ino: int, user: User, wanted: int) -> Rights | None:
         """The directory's rights; None if there is no such directory: the operation says so."""
-        rights = names.inodes.rights(ino)
-        if rights is None or rights.type != FileType.DIRECTORY:
-            return None
-        require_access(rights, user, wanted)
+        rights = names.directory_rights(ino)
+        if rights is not None:
+            require_access(rights, user, wanted)
         return rights
 
 

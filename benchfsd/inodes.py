@@ -43,7 +43,6 @@ from benchfsd.rows import (
     Call,
     Intent,
     IntentKind,
-    Rights,
     Rows,
     counter_key,
     decode_counter,
@@ -52,7 +51,6 @@ from benchfsd.rows import (
     encode_inode,
     entry_prefix,
     inode_key,
-    rights_of_inode,
     target_key,
     type_of_inode,
     xattrs_key,
@@ -94,11 +92,6 @@ class Inodes:
         if inode is None:
             raise RemoteError(errno.ENOENT, f"there is no inode {ino:#x} in group {self.group}")
         return inode
-
-    def rights(self, ino: int) -> Rights | None:
-        """Type, mode and owner of an inode, if it is in this group."""
-        value = self._rows.get(inode_key(self.group, ino))
-        return None if value is None else rights_of_inode(value)
 
     def put(self, inode: Attributes) -> None:
         """Store the inode as it is now."""

@@ -49,6 +49,7 @@ from benchfsd.rows import (
     Entry,
     Intent,
     IntentKind,
+    Rights,
     Rows,
     decode_entry,
     decode_inode,
@@ -59,6 +60,7 @@ from benchfsd.rows import (
     inode_with_entry_change,
     mode_and_gid_of_inode,
     name_of_entry_key,
+    rights_of_inode,
     type_of_inode,
 )
 
@@ -156,6 +158,13 @@ class Namespace:
         self.inodes.put(inode)
         self._put_entry(parent, directory, name, Entry(inode.ino, inode.type), now_ns)
         return OpenReply(inode.ino, inode.type, created=True, attributes=inode)
+
+    def directory_rights(self, ino: int) -> Rights | None:
+        """What a check of permissions asks of a directory; None if there is none of this number."""
+        value = self._rows.get(inode_key(self.group, ino))
+        if value is None or type_of_inode(value) != FileType.DIRECTORY:
+            return None
+        return rights_of_inode(value)
 
     def find_entry(self, parent: int, name: bytes) -> Entry | None:
         """The entry, if there is one."""

@@ -70,8 +70,8 @@ class Code(IntEnum):
     NOT_READY = 1004  # the node is starting or stopping: try again
     UNKNOWN_OPERATION = 1005
     BAD_MESSAGE = 1006
-    NO_CAPABILITY = 1008  # present the one that the file's opening gave, then ask again
     UNAVAILABLE = 1007  # the node asked another node, which did not answer
+    NO_CAPABILITY = 1008  # present the one that the file's opening gave, then ask again
 
 
 class Envelope(NamedTuple):

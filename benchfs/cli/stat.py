@@ -16,7 +16,8 @@ def stat(
     json: JsonOption = False,
 ) -> None:
     """Show attributes; of a symbolic link itself."""
-    found = describe(path, with_client(cluster, lambda fs: fs.lstat(path)))
+    attributes = with_client(cluster, lambda fs: fs.stat(path, follow_symlinks=False))
+    found = describe(path, attributes)
     if json:
         say_json(found)
         return

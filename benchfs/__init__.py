@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from benchfs.attributes import UTIME_NOW, UTIME_OMIT
     from benchfs.client import AsyncClient
     from benchfs.errors import BenchFSError, ClusterError, TransportError
     from benchfs.file import AsyncFile
     from benchfs.localcluster import LocalCluster
     from benchfs.sync import Client, File
+    from benchfs.user import User
 
 _MODULES = {
     "AsyncClient": "benchfs.client",
@@ -25,9 +27,14 @@ _MODULES = {
     "File": "benchfs.sync",
     "LocalCluster": "benchfs.localcluster",
     "TransportError": "benchfs.errors",
+    "UTIME_NOW": "benchfs.attributes",
+    "UTIME_OMIT": "benchfs.attributes",
+    "User": "benchfs.user",
 }
 
 __all__ = [
+    "UTIME_NOW",
+    "UTIME_OMIT",
     "AsyncClient",
     "AsyncFile",
     "BenchFSError",
@@ -36,6 +43,7 @@ __all__ = [
     "File",
     "LocalCluster",
     "TransportError",
+    "User",
 ]
 
 

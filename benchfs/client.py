@@ -14,30 +14,35 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import stat
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from types import TracebackType
 
+from benchfs.access_times import AccessTimes
+from benchfs.attributes import AttributeMethods
 from benchfs.budget import ByteBudget
 from benchfs.cache import ChunkCache
-from benchfs.cluster import Cluster, Intent, NodeStatus
+from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.env import Env, system_env
-from benchfs.errors import BenchFSError, NotDirectoryError, error
+from benchfs.errors import BenchFSError, error
 from benchfs.file import AsyncFile, Mode, parse_mode
-from benchfs.inode import FileType, home_group
+from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.instance import find
 from benchfs.layout import check_chunk_size
+from benchfs.links import LinkMethods
 from benchfs.loans import LocalChunks
-from benchfs.namespace import Names, Place
-from benchfs.paths import ParsedPath, PathLike, display, parse
+from benchfs.namespace import FoundLinkError, Names, Place
+from benchfs.operations import Connected
+from benchfs.paths import PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
+    AccessReply,
     Attributes,
     AttributesReply,
+    CheckAccess,
     LayoutRecord,
     MakeDirectory,
     Open,
@@ -46,22 +51,31 @@ from benchfs.rpc.messages import (
     ReadDirectoryReply,
     RemoveDirectory,
     Rename,
-    SetAttributes,
     Truncate,
     Unlink,
 )
 from benchfs.rpc.transports.choose import choose
 from benchfs.session import Session
 from benchfs.settings import load
-from benchfs.stats import DirEntry, directory_total, stat_result
+from benchfs.stats import DirEntry, directory_total
+from benchfs.user import User
 from benchfs.writing import WriteBehind
+from benchfs.xattrs import XattrMethods
 
 PAGE_ENTRIES = 1000
 FILE_MODE = 0o666
 DIRECTORY_MODE = 0o777
 
+# What a path may lead to that is not opened, and why: a symbolic link only if it is not followed.
+_NOT_OPENED = {
+    FileType.DIRECTORY: errno.EISDIR,
+    FileType.SYMLINK: errno.ELOOP,
+    FileType.FIFO: errno.EOPNOTSUPP,
+    FileType.SOCKET: errno.ENXIO,
+}
 
-class AsyncClient:
+
+class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
     """One client of one cluster, used from one event loop.
 
     `cluster`: a URL `benchfs://host:port[,host:port...]`, an instance's name or directory; the
@@ -69,9 +83,10 @@ class AsyncClient:
     `timeout` in seconds bounds every operation. `cache_bytes` bounds the chunk cache, 0 is none;
     `in_flight_bytes` what is read, and what is written, at the same time;
     `attribute_seconds` is how long directories and sizes are believed, 0: always ask.
-    `local_reads`: read chunks of nodes on this host from their files directly.
+    `local_reads`: read chunks of nodes on this host from their files directly. `user`: whom the
+    client acts for, None: the user of this process; root may state another.
 
-    What is None comes from the environment, the file of settings, or is the default
+    What else is None comes from the environment, the file of settings, or is the default
     (`benchfs/settings.py`); an error there is raised as OSError EINVAL.
     """
 
@@ -87,6 +102,7 @@ class AsyncClient:
         local_reads: bool | None = None,
         transport: str | None = None,
         env: Env | None = None,
+        user: User | None = None,
     ) -> None:
         settings = load(
             {
@@ -100,6 +116,7 @@ class AsyncClient:
                 "local_reads": local_reads,
             }
         )
+        self.user = user or User.current()
         self._settings = settings
         self._timeout = settings.timeout
         self._attribute_seconds = settings.attribute_seconds
@@ -130,7 +147,7 @@ class AsyncClient:
             return
         endpoints = await find(self._settings.cluster, self._settings.secret_file)
         session = Session(self._env.rng.token_bytes(CLIENT_ID_BYTES))
-        cluster = Cluster(endpoints, self._engines, self._env, session)
+        cluster = Cluster(endpoints, self._engines, self._env, session, self.user)
         try:
             await cluster.open(self._timeout)
         except BaseException:
@@ -153,24 +170,29 @@ class AsyncClient:
         *,
         chunk_size: int | None = None,
         permissions: int = FILE_MODE,
+        follow_symlinks: bool = True,
     ) -> AsyncFile:
         """Open a file; always binary. `chunk_size` in bytes and `permissions` are for a new one.
 
         As with os.open, bits of the process's umask are taken from `permissions`.
-        Raises FileNotFoundError, FileExistsError (mode x), IsADirectoryError, ValueError.
+        Raises FileNotFoundError, FileExistsError (mode x), IsADirectoryError, PermissionError,
+        ValueError; OSError with ELOOP for a symbolic link that is not to be followed, ENXIO for a
+        socket and EOPNOTSUPP for a FIFO.
         """
         how = parse_mode(mode)
         connected, parsed = self._use(), parse(path, "open")
         intent = connected.intent("open", parsed)
         size = chunk_size or connected.cluster.chunk_size
         check_chunk_size(size)
-        if parsed.directory or not parsed.parts:
-            raise error(errno.EISDIR, "open", parsed.display)
         # files start in different groups, so that first chunks are spread over all nodes
         first = self._env.rng.randrange(connected.cluster.map.group_count)
+        wanted = (READ if how.read else 0) | (WRITE if how.write else 0)
 
         async def act(place: Place) -> OpenReply:
-            if not place.name:
+            if not place.name or (place.directory and how.create):
+                raise error(errno.EISDIR, "open", parsed.display)
+            if place.directory:
+                await connected.names.attributes(intent, place)
                 raise error(errno.EISDIR, "open", parsed.display)
             request = Open(
                 place.parent,
@@ -178,27 +200,37 @@ class AsyncClient:
                 how.create,
                 how.exclusive,
                 permissions & ~self._umask,
-                os.getuid(),
-                os.getgid(),
+                self.user.uid,
+                self.user.gid,
                 LayoutRecord(size, first, ()),
+                wanted,
             )
             group = home_group(place.parent)
             call = connected.cluster.mutate if how.create else connected.cluster.call
             answer = await call(intent, group, request)
             assert isinstance(answer.message, OpenReply)
+            if answer.message.type == FileType.SYMLINK and follow_symlinks:
+                raise FoundLinkError(answer.message.ino)
             return answer.message
 
         found = await connected.names.at(intent, parsed, act)
-        if found.type == FileType.DIRECTORY:
-            raise error(errno.EISDIR, "open", parsed.display)
-        attributes = found.attributes or await connected.names.of_inode(intent, found.ino)
+        if found.type in _NOT_OPENED:
+            raise error(_NOT_OPENED[FileType(found.type)], "open", parsed.display)
+        attributes, capability = found.attributes, found.capability
+        if attributes is None:
+            answer = await connected.cluster.call(
+                intent, home_group(found.ino), CheckAccess(found.ino, wanted)
+            )
+            assert isinstance(answer.message, AccessReply)
+            attributes, capability = answer.message
+        held = connected.cluster.hold_capability(found.ino, capability)
         if how.truncate and not found.created:
             answer = await connected.cluster.mutate(
                 intent, home_group(found.ino), Truncate(found.ino, 0)
             )
             assert isinstance(answer.message, AttributesReply)
             attributes = answer.message.attributes
-        return connected.open_file(attributes, how, parsed.display)
+        return connected.open_file(attributes, how, parsed.display, held)
 
     async def read_bytes(self, path: PathLike) -> bytes:
         """The whole content of a file."""
@@ -215,53 +247,6 @@ class AsyncClient:
         async with await self.open(path, "r+b") as file:
             await file.truncate(size)
 
-    # ------------------------------------------------------------ attributes
-
-    async def stat(self, path: PathLike) -> os.stat_result:
-        """As os.stat; `st_dev` is 0."""
-        connected, parsed = self._use(), parse(path, "stat")
-        return stat_result(await connected.attributes("stat", parsed))
-
-    lstat = stat  # the same, as long as there are no symbolic links
-
-    async def exists(self, path: PathLike) -> bool:
-        """Whether the path leads to something. A node that is down is an error, not False."""
-        return await self._kind(path) is not None
-
-    async def isdir(self, path: PathLike) -> bool:
-        """Whether it is a directory."""
-        return await self._kind(path) == FileType.DIRECTORY
-
-    async def isfile(self, path: PathLike) -> bool:
-        """Whether it is a file."""
-        return await self._kind(path) == FileType.FILE
-
-    async def chmod(self, path: PathLike, mode: int) -> None:
-        """Set the permission bits."""
-        await self._set_attributes("chmod", path, mode=mode & 0o7777)
-
-    async def chown(self, path: PathLike, uid: int, gid: int) -> None:
-        """Set owner and group; -1 leaves one as it is."""
-        await self._set_attributes(
-            "chown", path, uid=None if uid == -1 else uid, gid=None if gid == -1 else gid
-        )
-
-    async def copystat(self, found: os.stat_result, path: PathLike) -> None:
-        """Give `path` the mode, whatever the umask, and the times that `found` has."""
-        await self._set_attributes(
-            "copystat",
-            path,
-            mode=stat.S_IMODE(found.st_mode),
-            atime_ns=found.st_atime_ns,
-            mtime_ns=found.st_mtime_ns,
-        )
-
-    async def utime(self, path: PathLike, *, ns: tuple[int, int] | None = None) -> None:
-        """Set the times of access and change, in nanoseconds since 1970; None: now."""
-        now = self._env.clock.time_ns()
-        atime_ns, mtime_ns = ns or (now, now)
-        await self._set_attributes("utime", path, atime_ns=atime_ns, mtime_ns=mtime_ns)
-
     # ------------------------------------------------------------ directories
 
     async def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
@@ -273,7 +258,7 @@ class AsyncClient:
             if not place.name:
                 raise error(errno.EEXIST, "mkdir", parsed.display)
             request = MakeDirectory(
-                place.parent, place.name, mode & ~self._umask, os.getuid(), os.getgid()
+                place.parent, place.name, mode & ~self._umask, self.user.uid, self.user.gid
             )
             answer = await connected.cluster.mutate(intent, home_group(place.parent), request)
             assert isinstance(answer.message, AttributesReply)
@@ -299,13 +284,15 @@ class AsyncClient:
         if not await self.isdir(path):
             raise error(errno.EEXIST, "makedirs", parsed.display, text="it is not a directory")
 
-    async def scandir(self, path: PathLike = "/") -> AsyncIterator[DirEntry]:
+    async def scandir(
+        self, path: PathLike = "/", *, follow_symlinks: bool = True
+    ) -> AsyncIterator[DirEntry]:
         """The entries of a directory by name, each once, with attributes where they came along.
 
         Pages of the directory are fetched as the iteration goes on.
         """
         connected, parsed = self._use(), parse(path, "scandir")
-        attributes = await connected.attributes("scandir", parsed)
+        attributes = await connected.attributes("scandir", parsed, follow=follow_symlinks)
         if attributes.type != FileType.DIRECTORY:
             raise error(errno.ENOTDIR, "scandir", parsed.display)
         base = PurePosixPath(parsed.display)
@@ -342,9 +329,12 @@ class AsyncClient:
         await connected.names.at(intent, parsed, act)
 
     async def rmtree(self, path: PathLike) -> None:
-        """Remove a directory with all that is in it."""
+        """Remove a directory with all that is in it; links in it are not followed.
+
+        NotADirectoryError for a symbolic link.
+        """
         parsed = parse(path, "rmtree")
-        entries = [entry async for entry in self.scandir(path)]
+        entries = [entry async for entry in self.scandir(path, follow_symlinks=False)]
         gate = asyncio.Semaphore(32)
 
         async def remove(entry: DirEntry) -> None:
@@ -374,7 +364,7 @@ class AsyncClient:
         async def act(place: Place) -> None:
             if not place.name:
                 raise error(errno.EISDIR, "unlink", parsed.display)
-            if parsed.directory:
+            if place.directory:
                 await self._require_directory(connected, intent, place)
             request = Unlink(place.parent, place.name)
             await connected.cluster.mutate(intent, home_group(place.parent), request)
@@ -397,6 +387,8 @@ class AsyncClient:
             async def act_there(there: Place) -> None:
                 if not place.name or not there.name:
                     raise error(errno.EBUSY, "rename", old.display)
+                if place.directory or there.directory:
+                    await self._require_directory(connected, intent, place)
                 if home_group(place.parent) != home_group(there.parent):
                     raise error(
                         errno.EXDEV,
@@ -456,70 +448,45 @@ class AsyncClient:
             raise ValueError("the client is not connected: use `async with`, or `connect()`")
         return self._connected
 
-    async def _kind(self, path: PathLike) -> int | None:
-        connected, parsed = self._use(), parse(path, "stat")
-        try:
-            return (await connected.attributes("stat", parsed)).type
-        except (FileNotFoundError, NotDirectoryError):
-            return None
+    async def _make_file(self, path: PathLike, permissions: int) -> None:
+        file = await self.open(path, "x", permissions=permissions, follow_symlinks=False)
+        await file.close()
 
     async def _require_directory(self, connected: _Connected, intent: Intent, place: Place) -> None:
         found = await connected.names.lookup(intent, place.parent, place.name)
         if found.type != FileType.DIRECTORY:
             raise error(errno.ENOTDIR, intent.operation, intent.path)
 
-    async def _set_attributes(
-        self,
-        operation: str,
-        path: PathLike,
-        *,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        atime_ns: int | None = None,
-        mtime_ns: int | None = None,
-    ) -> None:
-        connected, parsed = self._use(), parse(path, operation)
-        intent = connected.intent(operation, parsed)
-        ino = (await connected.attributes(operation, parsed)).ino
-        request = SetAttributes(ino, mode, uid, gid, atime_ns, mtime_ns)
-        await connected.cluster.mutate(intent, home_group(ino), request)
 
-
-class _Connected:
+class _Connected(Connected):
     """What a client has while it is connected."""
 
     def __init__(self, client: AsyncClient, cluster: Cluster, *, local_reads: bool) -> None:
-        self.cluster = cluster
-        self.names = Names(cluster, client._attribute_seconds)
+        super().__init__(cluster, Names(cluster, client._attribute_seconds), client._timeout)
         self._client = client
         self._local = LocalChunks(cluster) if local_reads else None
         self._chunks = ChunkReader(cluster, client._read_budget, self._local)
         self._segments = SegmentReader(self._chunks, client.cache)
         self._files: set[AsyncFile] = set()
+        self._access_times = AccessTimes(cluster, client._env)
 
     @property
     def local_hits(self) -> int:
         return 0 if self._local is None else self._local.hits
 
-    def intent(self, operation: str, path: ParsedPath) -> Intent:
-        return self.cluster.intent(operation, path.display, self._client._timeout)
-
-    async def attributes(self, operation: str, path: ParsedPath) -> Attributes:
-        intent = self.intent(operation, path)
-
-        async def act(place: Place) -> Attributes:
-            return await self.names.attributes(intent, place)
-
-        found = await self.names.at(intent, path, act)
-        if path.directory and found.type != FileType.DIRECTORY:
-            raise error(errno.ENOTDIR, operation, path.display)
-        return found
-
-    def open_file(self, attributes: Attributes, mode: Mode, path: str) -> AsyncFile:
+    def open_file(
+        self, attributes: Attributes, mode: Mode, path: str, held: Capabilities | None = None
+    ) -> AsyncFile:
         client = self._client
-        inode = InodeHandle(self.cluster, attributes, path)
+        inode = InodeHandle(self.cluster, attributes, path, held)
         client.cache.admit(inode.ino, attributes.change)
+        noted = self._access_times
+
+        def closed(file: AsyncFile) -> None:
+            self._files.discard(file)
+            if file.was_read:
+                noted.note(inode.attributes)
+
         writes = WriteBehind(
             self.cluster,
             client._write_budget,
@@ -539,7 +506,7 @@ class _Connected:
             writes,
             client._timeout,
             client._attribute_seconds,
-            self._files.discard,
+            closed,
         )
         self._files.add(file)
         return file
@@ -551,6 +518,7 @@ class _Connected:
                 await file.close()
             except BenchFSError as exc:
                 failure = failure or exc
+        await self._access_times.close()
         await self._segments.close()
         if self._local is not None:
             self._local.close()

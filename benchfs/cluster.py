@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from benchfs.clustermap import ClusterMap, GroupEntry, NodeEntry
 from benchfs.env import Env
@@ -32,6 +32,7 @@ from benchfs.rpc.messages import (
     GetStatus,
     GroupRecord,
     MapReply,
+    Present,
     StatusReply,
 )
 from benchfs.rpc.pool import Credentials, Peer, Pool
@@ -39,6 +40,7 @@ from benchfs.rpc.schema import decoder, unpack
 from benchfs.rpc.transports.base import Buffer
 from benchfs.rpc.transports.choose import Engines
 from benchfs.session import Session, Slot
+from benchfs.user import User
 
 RETRY_FIRST_SECONDS = 0.005
 RETRY_MOST_SECONDS = 0.25
@@ -64,10 +66,18 @@ class NodeStatus(NamedTuple):
     error: str | None
 
 
+class Capabilities(set[bytes]):
+    """What one file was opened for, to be presented to nodes that ask for it."""
+
+    __slots__ = ()
+
+
 class Cluster:
     """Connections and map. Made by `open`; everything belongs to one event loop."""
 
-    def __init__(self, endpoints: Endpoints, engines: Engines, env: Env, session: Session) -> None:
+    def __init__(
+        self, endpoints: Endpoints, engines: Engines, env: Env, session: Session, user: User
+    ) -> None:
         self._endpoints = endpoints
         self._env = env
         self._loop = asyncio.get_running_loop()
@@ -78,12 +88,15 @@ class Cluster:
                 endpoints.secret,
                 session.session_id,
                 "client",
-                os.getuid(),
-                os.getgid(),
+                user.uid,
+                user.gid,
                 env.rng.token_bytes,
+                user.groups,
             ),
         )
         self.map = ClusterMap((), ())
+        # of files that are open; their handles hold them
+        self._capabilities: WeakValueDictionary[int, Capabilities] = WeakValueDictionary()
         self.name = endpoints.name
         self.mode = ""
         self.chunk_size = 0
@@ -122,6 +135,7 @@ class Cluster:
         which the writer of a file answers by itself.
         """
         delay = RETRY_FIRST_SECONDS
+        presented: set[bytes] = set()
         while True:
             cluster_map = self.map
             node_id = cluster_map.primary(group)
@@ -144,12 +158,17 @@ class Cluster:
             except RemoteError as exc:
                 if exc.code == Code.STALE_EPOCH:
                     self._learn_group(exc.detail)
+                    presented.clear()  # another node may be asked now
                 elif exc.code == Code.STALE_TRUNCATION:
                     raise
+                elif exc.code == Code.NO_CAPABILITY:
+                    presented = await self._present(intent, node_id, request, presented)
+                    continue
                 elif exc.code not in _TRY_AGAIN:
                     raise from_rpc(exc, intent.operation, intent.path, node_id) from exc
                 failure = exc
             except ConnectionLostError as exc:
+                presented.clear()  # a node that starts again has forgotten
                 failure = exc
             except (CallTimeoutError, HandshakeError) as exc:
                 raise from_rpc(exc, intent.operation, intent.path, node_id) from exc
@@ -167,6 +186,27 @@ class Cluster:
             return await self.call(intent, group, request, slot=slot)
         finally:
             self.session.give_back(slot)
+
+    def hold_capability(self, ino: int, capability: bytes) -> Capabilities | None:
+        """The file was opened: nodes may ask for this, for as long as the result is kept."""
+        if not capability:
+            return None
+        held = self._capabilities.setdefault(ino, Capabilities())
+        held.add(capability)
+        return held
+
+    async def _present(
+        self, intent: Intent, node_id: str, request: tuple[object, ...], presented: set[bytes]
+    ) -> set[bytes]:
+        """Show a node what the file was opened for. EACCES if that is not more than `presented`."""
+        ino = getattr(request, "ino", 0)
+        known = set(self._capabilities.get(ino, ()))
+        if known <= presented:
+            text = f"inode {ino:#x} was not opened like this"
+            raise error(errno.EACCES, intent.operation, intent.path, node_id, text)
+        for capability in known - presented:
+            await self.call_node(intent, node_id, Present(ino, capability))
+        return known
 
     async def call_node(
         self, intent: Intent, node_id: str, request: tuple[object, ...], purpose: str = "calls"

@@ -81,6 +81,7 @@ class AsyncFile:
         self.name = inode.path
         self.mode = mode.text
         self.closed = False
+        self.was_read = False  # so that its access time may be due
         self._cluster = cluster
         self._inode = inode
         self._mode = mode
@@ -390,6 +391,7 @@ class AsyncFile:
 
     def _reading(self, operation: str) -> Intent:
         intent = self._intent(operation)
+        self.was_read = True
         if not self._mode.read:
             raise error(errno.EBADF, operation, self.name, text=f"opened with mode {self.mode}")
         return intent

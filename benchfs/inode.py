@@ -17,6 +17,11 @@ ROOT_INO = 1
 
 MAX_FANOUT = 65_535  # a directory's fanout travels in 16 bits
 
+READ, WRITE, EXECUTE = 4, 2, 1
+"""Rights to an inode, as in the digits of a mode; EXECUTE of a directory is to search it."""
+
+DAY_NS = 24 * 3600 * 1_000_000_000
+
 _SHARD = struct.Struct("<QI")  # (ino, shard), as hashed
 
 
@@ -26,6 +31,8 @@ class FileType(IntEnum):
     FILE = 1
     DIRECTORY = 2
     SYMLINK = 3
+    FIFO = 4
+    SOCKET = 5
 
 
 def make_ino(home_group: int, random16: int, counter32: int) -> int:
@@ -52,3 +59,11 @@ def shard_group(ino: int, shard: int, group_count: int) -> int:
     if shard == 0:
         return home_group(ino)
     return xxhash.xxh64_intdigest(_SHARD.pack(ino, shard)) % group_count
+
+
+def atime_is_due(atime_ns: int, mtime_ns: int, ctime_ns: int, now_ns: int) -> bool:
+    """Whether reading at `now_ns` is worth a new atime, as with Linux's relatime.
+
+    It is when the file changed since it was last read, and once a day.
+    """
+    return atime_ns <= mtime_ns or atime_ns <= ctime_ns or now_ns - atime_ns >= DAY_NS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from benchfs.cluster import Cluster, Intent
+from benchfs.cluster import Capabilities, Cluster, Intent
 from benchfs.inode import home_group
 from benchfs.layout import Layout, chunk_group
 from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes
@@ -13,9 +13,16 @@ from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes
 class InodeHandle:
     """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says."""
 
-    __slots__ = ("_cluster", "_loop", "attributes", "ino", "layout", "path", "seen_at")
+    __slots__ = ("_cluster", "_held", "_loop", "attributes", "ino", "layout", "path", "seen_at")
 
-    def __init__(self, cluster: Cluster, attributes: Attributes, path: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        attributes: Attributes,
+        path: str,
+        held: Capabilities | None = None,
+    ) -> None:
+        self._held = held  # for as long as anything reads or writes through this handle
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self.ino = attributes.ino

@@ -203,6 +203,7 @@ def _config(directory: Path, node_id: str, settings: Settings, sockets: Path, ho
         "listen": ["tcp://127.0.0.1:0", f"unix://{sockets}/{node_id}"],
         "mode": settings.mode,
         "host": host,
+        "superuser": os.geteuid(),
         "log_file": str((place / "log").absolute()),
         **dict(settings.node_settings),
     }

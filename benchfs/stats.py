@@ -15,6 +15,8 @@ _TYPE_BITS = {
     FileType.FILE: stat.S_IFREG,
     FileType.DIRECTORY: stat.S_IFDIR,
     FileType.SYMLINK: stat.S_IFLNK,
+    FileType.FIFO: stat.S_IFIFO,
+    FileType.SOCKET: stat.S_IFSOCK,
 }
 SECTOR_BYTES = 512
 FRAGMENT_BYTES = 4096
@@ -34,7 +36,7 @@ def stat_result(attributes: Attributes) -> os.stat_result:
         *(time_ns // 1_000_000_000 for time_ns in times),
     )
     more: dict[str, object] = {
-        "st_blksize": attributes.layout.chunk_size,
+        "st_blksize": attributes.layout.chunk_size or FRAGMENT_BYTES,
         "st_blocks": -(-attributes.size // SECTOR_BYTES),
     }
     for name, time_ns in zip(("atime", "mtime", "ctime"), times, strict=True):
@@ -70,7 +72,7 @@ def directory_total(nodes: Iterable[StatusReply]) -> os.statvfs_result:
 
 
 class _Statter(Protocol):
-    async def stat(self, path: str) -> os.stat_result: ...
+    async def stat(self, path: str, *, follow_symlinks: bool = True) -> os.stat_result: ...
 
 
 class DirEntry:
@@ -92,19 +94,19 @@ class DirEntry:
         return self._entry.ino
 
     def is_dir(self) -> bool:
-        """Whether it is a directory. Needs no request."""
+        """Whether it is a directory; a link to one is not. Needs no request."""
         return self._entry.type == FileType.DIRECTORY
 
     def is_file(self) -> bool:
-        """Whether it is a file. Needs no request."""
+        """Whether it is a file; a link to one is not. Needs no request."""
         return self._entry.type == FileType.FILE
 
     def is_symlink(self) -> bool:
         """Whether it is a symbolic link. Needs no request."""
         return self._entry.type == FileType.SYMLINK
 
-    async def stat(self) -> os.stat_result:
+    async def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Attributes: those that came with the entry, else asked for."""
-        if self._entry.attributes is not None:
+        if self._entry.attributes is not None and not (follow_symlinks and self.is_symlink()):
             return stat_result(self._entry.attributes)
-        return await self._client.stat(self.path)
+        return await self._client.stat(self.path, follow_symlinks=follow_symlinks)

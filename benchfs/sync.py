@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,6 +21,7 @@ from benchfs.cluster import NodeStatus
 from benchfs.file import AsyncFile
 from benchfs.paths import PathLike
 from benchfs.stats import DirEntry as AsyncDirEntry
+from benchfs.sync_methods import SyncMethods
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -52,9 +54,9 @@ class DirEntry:
         """Whether it is a symbolic link."""
         return self._entry.is_symlink()
 
-    def stat(self) -> os.stat_result:
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Attributes of what the entry names."""
-        return self._client._run(self._entry.stat)
+        return self._client._run(self._entry.stat, follow_symlinks=follow_symlinks)
 
 
 class File(io.RawIOBase):
@@ -125,7 +127,7 @@ class File(io.RawIOBase):
                 super().close()
 
 
-class Client:
+class Client(SyncMethods):
     """One client of one cluster; the arguments are those of `AsyncClient`."""
 
     def __init__(
@@ -180,15 +182,18 @@ class Client:
         *,
         chunk_size: int | None = None,
         permissions: int = FILE_MODE,
+        follow_symlinks: bool = True,
     ) -> File:
         """Open a file; always binary."""
-
-        async def opened() -> AsyncFile:
-            return await self._client.open(
-                path, mode, chunk_size=chunk_size, permissions=permissions
-            )
-
-        return File(self._run(opened), self)
+        file = self._run(
+            self._client.open,
+            path,
+            mode,
+            chunk_size=chunk_size,
+            permissions=permissions,
+            follow_symlinks=follow_symlinks,
+        )
+        return File(file, self)
 
     def read_bytes(self, path: PathLike) -> bytes:
         """The whole content of a file."""
@@ -201,44 +206,6 @@ class Client:
     def truncate(self, path: PathLike, size: int) -> None:
         """Set a file's size in bytes."""
         self._run(self._client.truncate, path, size)
-
-    def stat(self, path: PathLike) -> os.stat_result:
-        """As os.stat."""
-        return self._run(self._client.stat, path)
-
-    lstat = stat
-
-    def exists(self, path: PathLike) -> bool:
-        """Whether the path leads to something."""
-        return self._run(self._client.exists, path)
-
-    def isdir(self, path: PathLike) -> bool:
-        """Whether it is a directory."""
-        return self._run(self._client.isdir, path)
-
-    def isfile(self, path: PathLike) -> bool:
-        """Whether it is a file."""
-        return self._run(self._client.isfile, path)
-
-    def chmod(self, path: PathLike, mode: int) -> None:
-        """Set the permission bits."""
-        self._run(self._client.chmod, path, mode)
-
-    def chown(self, path: PathLike, uid: int, gid: int) -> None:
-        """Set owner and group; -1 leaves one as it is."""
-        self._run(self._client.chown, path, uid, gid)
-
-    def copystat(self, found: os.stat_result, path: PathLike) -> None:
-        """Give `path` the mode, whatever the umask, and the times that `found` has."""
-        self._run(self._client.copystat, found, path)
-
-    def utime(self, path: PathLike, *, ns: tuple[int, int] | None = None) -> None:
-        """Set the times of access and change, in nanoseconds since 1970; None: now."""
-
-        async def set_times() -> None:
-            await self._client.utime(path, ns=ns)
-
-        self._run(set_times)
 
     def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
         """Make a directory."""
@@ -254,11 +221,12 @@ class Client:
 
         self._run(make)
 
-    def scandir(self, path: PathLike = "/") -> Iterator[DirEntry]:
+    def scandir(self, path: PathLike = "/", *, follow_symlinks: bool = True) -> Iterator[DirEntry]:
         """The entries of a directory by name."""
 
         async def collect() -> list[AsyncDirEntry]:
-            return [entry async for entry in self._client.scandir(path)]
+            entries = self._client.scandir(path, follow_symlinks=follow_symlinks)
+            return [entry async for entry in entries]
 
         return iter([DirEntry(entry, self) for entry in self._run(collect)])
 
@@ -307,4 +275,4 @@ class Client:
     ) -> Result:
         if self._portal is None:
             raise ValueError("the client is not connected: use `with`, or `connect()`")
-        return self._portal.call(method, *args)
+        return self._portal.call(partial(method, *args, **kwargs))

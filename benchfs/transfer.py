@@ -83,7 +83,7 @@ class Transfer:
         found = await self._fs.stat(source)
         directories: list[tuple[Path, os.stat_result]] = []
         if stat.S_ISDIR(found.st_mode):
-            await self._get_directories(source, target, found, jobs, directories)
+            await self._get_directories(source, target, found, jobs, directories, frozenset())
         else:
             jobs.append((source, target, found))
         await self._all([(s, self._get_file(s, t, a)) for s, t, a in jobs])
@@ -165,13 +165,14 @@ class Transfer:
 
     # ------------------------------------------------------------ out
 
-    async def _get_directories(
+    async def _get_directories(  # noqa: PLR0917 (what is found, and where it is put)
         self,
         source: str,
         target: Path,
         found: os.stat_result,
         jobs: list[tuple[str, Path, os.stat_result]],
         directories: list[tuple[Path, os.stat_result]],
+        above: frozenset[int],
     ) -> None:
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -180,13 +181,20 @@ class Transfer:
             return
         directories.append((target, found))
         self._result.directories += 1
+        above |= {found.st_ino}
         async for entry in self._fs.scandir(source):
-            attributes = await entry.stat()
             place = target / entry.name
-            if entry.is_dir():
-                await self._get_directories(entry.path, place, attributes, jobs, directories)
-            else:
+            try:
+                attributes = await entry.stat()
+            except OSError as exc:
+                self._result.failures.append((entry.path, str(exc)))
+                continue
+            if not stat.S_ISDIR(attributes.st_mode):
                 jobs.append((entry.path, place, attributes))
+            elif attributes.st_ino in above:
+                self._result.failures.append((entry.path, "a loop of symbolic links"))
+            else:
+                await self._get_directories(entry.path, place, attributes, jobs, directories, above)
 
     async def _get_file(self, source: str, target: Path, found: os.stat_result) -> None:
         target = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced

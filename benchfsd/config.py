@@ -9,6 +9,7 @@ alone, since the client reads some. Paths are absolute, so that no working direc
 from __future__ import annotations
 
 import difflib
+import os
 import socket
 import tomllib
 from pathlib import Path
@@ -115,9 +116,22 @@ class NodeConfig(BaseSettings):
     log_file: AbsolutePath | None = Field(
         default=None, description="where the log goes; unset: standard error"
     )
+    superuser: Annotated[int, Field(ge=0, lt=2**32 - 1)] = Field(
+        default_factory=os.geteuid,
+        description="the uid that may do everything; unset: the one that the daemon runs as",
+    )
+    root: Literal["squashed", "trusted"] = Field(
+        default="squashed",
+        description="squashed: root, unless it is the superuser, has nobody's rights",
+    )
     transport: Literal["auto", "sockets", "uring"] = Field(
         default="auto", description="the engine that carries frames"
     )
+
+    @property
+    def superusers(self) -> frozenset[int]:
+        """The uids that may do everything."""
+        return frozenset({self.superuser, 0} if self.root == "trusted" else {self.superuser})
 
     @classmethod
     def settings_customise_sources(

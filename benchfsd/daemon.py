@@ -43,10 +43,13 @@ from benchfs.rpc.server import Handler, Server
 from benchfs.rpc.server import Identity as ServerIdentity
 from benchfs.rpc.transports.choose import Engines, choose
 from benchfsd import metrics
+from benchfsd.capabilities import Capabilities
 from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
-from benchfsd.handlers import chunks, cluster, inodes
+from benchfsd.guard import Guard
+from benchfsd.handlers import chunks, cluster, inodes, xattrs
+from benchfsd.handlers.links import HardLinks
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
@@ -178,12 +181,14 @@ class Daemon:
             self._pool,
             f"{self._engines.summary}; chunk files: {self._disk_engine}",
             f"{config.host}:{device}",
+            Guard(config.superusers, Capabilities(self._secret)),
         )
         node.refresh_map = self._read_map
         if node.leads(home_group(ROOT_INO)):
             root = node.namespace(home_group(ROOT_INO)).inodes
-            root.format_root(os.getuid(), os.getgid())
+            root.format_root(config.superuser, os.getgid())
         self._purger = Purger(node)
+        self._hard_links = HardLinks(node, self._purger)
         await self._listen()
         await self._register()
         self._resume()
@@ -248,8 +253,10 @@ class Daemon:
         node = self._node
         table = {
             **cluster.table(node),
-            **NameHandlers(node, self._purger).table(),
+            **NameHandlers(node, self._purger, self._hard_links).table(),
+            **self._hard_links.table(),
             **inodes.table(node),
+            **xattrs.table(node),
             **chunks.ChunkHandlers(node).table(),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
@@ -278,6 +285,8 @@ class Daemon:
             for intent in node.namespace(group).intents.pending():
                 if intent.kind is IntentKind.PURGE:
                     self._purger.add(group, intent)
+                elif intent.kind in {IntentKind.LINK, IntentKind.UNLINK, IntentKind.SETTLE}:
+                    self._hard_links.resume(group, intent)
                 elif intent.kind is IntentKind.RMDIR:
                     node.spawn(retry_rmdir(node, group, intent), "rmdir")
                 else:

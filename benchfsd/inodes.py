@@ -11,21 +11,33 @@ import errno
 import stat
 
 from benchfs.env import Env
-from benchfs.inode import ROOT_INO, FileType, home_group, make_ino
+from benchfs.inode import (
+    READ,
+    ROOT_INO,
+    WRITE,
+    FileType,
+    atime_is_due,
+    home_group,
+    make_ino,
+)
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
+    CheckAccess,
     DropInode,
     Empty,
     GetAttributes,
     LayoutRecord,
     MakeInode,
+    RecordReads,
     ReportSize,
     SetAttributes,
     Truncate,
 )
+from benchfsd.attributes import PERMISSION_BITS, changed
 from benchfsd.intents import Intents
+from benchfsd.rights import SUPERUSER, User, may_access, require_access, unprivileged
 from benchfsd.rows import (
     NO_LAYOUT,
     Call,
@@ -39,10 +51,11 @@ from benchfsd.rows import (
     encode_inode,
     entry_prefix,
     inode_key,
+    target_key,
     type_of_inode,
+    xattrs_key,
 )
 
-PERMISSION_BITS = 0o7777
 ROOT_MODE = 0o755
 
 # Numbers are reserved in blocks, so that a create writes no row for its number. A restart
@@ -85,8 +98,10 @@ class Inodes:
         self._rows.put(inode_key(self.group, inode.ino), encode_inode(inode))
 
     def delete(self, ino: int) -> None:
-        """Remove the inode's row. Its number is never used again."""
+        """Remove the inode with all that hangs on it. Its number is never used again."""
         self._rows.delete(inode_key(self.group, ino))
+        self._rows.delete(target_key(self.group, ino))
+        self._rows.delete(xattrs_key(self.group, ino))
 
     def allocate(self) -> int:
         """A number that was never used. ENOSPC when the group has handed out all of them."""
@@ -112,37 +127,50 @@ class Inodes:
         """The inode. ENOENT."""
         return AttributesReply(self.get(message.ino))
 
-    def set_attributes(self, message: SetAttributes) -> AttributesReply:
-        """Change what is not None, and ctime with it. ENOENT.
+    def set_attributes(
+        self, message: SetAttributes, user: User | None = SUPERUSER
+    ) -> AttributesReply:
+        """Change what is not None, and ctime with it. ENOENT; EPERM and EACCES as of `changed`."""
+        before = self.get(message.ino)
+        after = changed(before, message, user, self._env.clock.time_ns())
+        if after is not before:
+            self.put(after)
+        return AttributesReply(after)
 
-        Of the mode, only the permission bits count. Whether the caller may do it is decided
-        before.
-        """
+    def check_access(self, message: CheckAccess, user: User | None) -> Attributes:
+        """The inode, if `user` may do with it what is wanted. ENOENT, EACCES."""
         inode = self.get(message.ino)
-        if any(value is not None for value in message[1:]):
-            _, mode, uid, gid, atime_ns, mtime_ns = message
-            inode = inode._replace(
-                mode=inode.mode if mode is None else mode & PERMISSION_BITS,
-                uid=inode.uid if uid is None else uid,
-                gid=inode.gid if gid is None else gid,
-                atime_ns=inode.atime_ns if atime_ns is None else atime_ns,
-                mtime_ns=inode.mtime_ns if mtime_ns is None else mtime_ns,
-                ctime_ns=self._env.clock.time_ns(),
-                change=inode.change + 1,
-            )
-            self.put(inode)
-        return AttributesReply(inode)
+        require_access(inode, user, message.wanted)
+        return inode
+
+    def record_reads(self, message: RecordReads, user: User | None = SUPERUSER) -> Empty:
+        """Set atime where that is due; what is gone or may not be read is passed over.
+
+        Neither ctime nor `change` moves: nothing changed that anybody could have cached.
+        """
+        now_ns = self._env.clock.time_ns()
+        atime_ns = min(message.atime_ns, now_ns)
+        for ino in message.inos:
+            inode = self.find(ino)
+            if inode is None or not may_access(inode, user, READ):
+                continue
+            due = atime_is_due(inode.atime_ns, inode.mtime_ns, inode.ctime_ns, now_ns)
+            if due and atime_ns > inode.atime_ns:
+                self.put(inode._replace(atime_ns=atime_ns))
+        return Empty()
 
     # ------------------------------------------------------------------------ sizes
 
-    def report_size(self, message: ReportSize) -> AttributesReply:
+    def report_size(self, message: ReportSize, user: User | None = SUPERUSER) -> AttributesReply:
         """Merge a writer's end of acknowledged bytes, by maximum, and its mtime likewise.
 
-        A report from before the last truncation changes nothing, as its bytes were cut.
-        Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG; NOT_READY for a
-        truncation that is not finished, ESTALE for one that this group never began.
+        Writing by anybody but the superuser takes setuid and setgid from the file. A report from
+        before the last truncation changes nothing, as its bytes were cut. Repeats do no harm.
+        ENOENT; EISDIR; EINVAL for a symlink; EFBIG; NOT_READY for a truncation that is not
+        finished, ESTALE for one that this group never began; EACCES for who may not write.
         """
         inode = self._file(message.ino)
+        _require_writer(inode, user)
         if message.truncation < inode.truncation:
             return AttributesReply(inode)
         if message.truncation > inode.truncation:
@@ -157,6 +185,7 @@ class Inodes:
         mtime_ns = max(inode.mtime_ns, message.mtime_ns)
         if size != inode.size or mtime_ns != inode.mtime_ns:
             inode = inode._replace(
+                mode=inode.mode if user is SUPERUSER else unprivileged(inode.mode),
                 size=size,
                 mtime_ns=mtime_ns,
                 ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
@@ -166,15 +195,16 @@ class Inodes:
         return AttributesReply(inode)
 
     def begin_truncate(
-        self, message: Truncate, call: Call | None = None
+        self, message: Truncate, call: Call | None = None, user: User | None = SUPERUSER
     ) -> tuple[Intent, Attributes]:
         """First step: the intent, which has the new truncation epoch, and the inode before.
 
         The chunks are to be cut under that epoch, then `commit_truncate`. `call` is whom the
-        recovery is to answer. ENOENT; EISDIR; EINVAL; EFBIG; NOT_READY while another truncation
-        of the file is unfinished.
+        recovery is to answer. ENOENT; EISDIR; EINVAL; EFBIG; EACCES; NOT_READY while another
+        truncation of the file is unfinished.
         """
         inode = self._file(message.ino)
+        _require_writer(inode, user)
         _check_size(message.size, inode.layout)
         self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
         intent = Intent(
@@ -186,6 +216,9 @@ class Inodes:
             layout=inode.layout,
         )
         self._intents.add(intent)
+        if user is not SUPERUSER and inode.mode != unprivileged(inode.mode):
+            inode = inode._replace(mode=unprivileged(inode.mode))
+            self.put(inode)
         return intent, inode
 
     def commit_truncate(self, intent: Intent) -> AttributesReply:
@@ -313,6 +346,12 @@ def inherit(
     if not parent_mode & stat.S_ISGID:
         return mode, gid
     return (mode | stat.S_ISGID if directory else mode), parent_gid
+
+
+def _require_writer(inode: Attributes, user: User | None) -> None:
+    """EACCES. The owner may always: a file may be open for writing whose mode forbids it by now."""
+    if user is not SUPERUSER and user.uid != inode.uid:
+        require_access(inode, user, WRITE)
 
 
 def _check_size(size: int, layout: LayoutRecord) -> None:

@@ -25,6 +25,9 @@ _STATES = {
     IntentKind.PURGE: "being purged",
     IntentKind.TRUNCATE: "being truncated",
     IntentKind.RMDIR: "being removed",
+    IntentKind.LINK: "being linked",
+    IntentKind.UNLINK: "being unlinked",
+    IntentKind.SETTLE: "being counted",
 }
 
 

@@ -49,6 +49,7 @@ from benchfsd.rows import (
     Entry,
     Intent,
     IntentKind,
+    Rights,
     Rows,
     decode_entry,
     decode_inode,
@@ -59,6 +60,7 @@ from benchfsd.rows import (
     inode_with_entry_change,
     mode_and_gid_of_inode,
     name_of_entry_key,
+    rights_of_inode,
     type_of_inode,
 )
 
@@ -157,6 +159,17 @@ class Namespace:
         self._put_entry(parent, directory, name, Entry(inode.ino, inode.type), now_ns)
         return OpenReply(inode.ino, inode.type, created=True, attributes=inode)
 
+    def directory_rights(self, ino: int) -> Rights | None:
+        """What a check of permissions asks of a directory; None if there is none of this number."""
+        value = self._rows.get(inode_key(self.group, ino))
+        if value is None or type_of_inode(value) != FileType.DIRECTORY:
+            return None
+        return rights_of_inode(value)
+
+    def find_entry(self, parent: int, name: bytes) -> Entry | None:
+        """The entry, if there is one."""
+        return self._find(parent, name)
+
     def is_absent(self, parent: int, name: bytes) -> bool:
         """Whether the directory, if it is one, has no entry of this name."""
         return self._find(parent, name) is None
@@ -243,6 +256,8 @@ class Namespace:
         directory = self._directory(parent, name)
         new_directory = self._directory(new_parent, new_name)
         entry = self._entry(parent, name)
+        if not self._is_local(entry.ino):
+            self.intents.require_none(IntentKind.UNLINK, entry.ino, name)
         _require_name(new_name)
         target = self._find(new_parent, new_name)
         if target is not None and target.ino == entry.ino:
@@ -345,6 +360,10 @@ class Namespace:
         if entry.type == FileType.DIRECTORY:  # it is being removed: its inode goes first
             raise RemoteError(errno.ENOENT, "the directory was removed", name)
         raise RemoteError(errno.EIO, f"inode {entry.ino:#x} of this entry is lost", name)
+
+    def drop_name(self, inode: Attributes) -> Intent | None:
+        """Take one name from a file of this group whose entry is elsewhere. As `_unlink_inode`."""
+        return self._unlink_inode(inode, self._env.clock.time_ns())
 
     def _unlink_inode(self, inode: Attributes, now_ns: int) -> Intent | None:
         """Take one name from a file. With the last one, it goes, and its chunks are to go."""

@@ -26,6 +26,8 @@ from benchfs.rpc.pool import Peer, Pool
 from benchfs.rpc.schema import decoder, unpack
 from benchfsd.chunks import ChunkStore
 from benchfsd.database import Database
+from benchfsd.guard import Guard
+from benchfsd.links import Links
 from benchfsd.mode import Mode
 from benchfsd.namespace import Namespace
 from benchfsd.slots import Slots
@@ -51,6 +53,7 @@ class Node:
         pool: Pool,
         transport: str,
         disk: str,
+        guard: Guard,
     ) -> None:
         self.node_id = node_id
         self.spec = spec
@@ -62,6 +65,7 @@ class Node:
         self.pool = pool
         self.transport = transport
         self.disk = disk
+        self.guard = guard
         self.buffers = BufferPool()
         self.slots = Slots(database)
         self.loop = asyncio.get_running_loop()
@@ -95,6 +99,10 @@ class Node:
         if found is None:
             found = self._namespaces[group] = Namespace(group, self.database, self.env)
         return found
+
+    def links(self, group: int) -> Links:
+        """The links of a group that this node leads."""
+        return Links(self.namespace(group), self.database, self.env)
 
     def leads(self, group: int) -> bool:
         """Whether this node is the group's primary."""

@@ -13,6 +13,9 @@ no database and no rules: what may be stored is decided in `benchfsd/namespace.p
     COUNTER   -                             the first counter of inode numbers not yet reserved
     CHUNK     ino, chunk index              see the chunk store
     FILE      ino                           see the chunk store; a row of the node, not of a group
+    TARGET    ino                           what a symbolic link says
+    LINK_CHANGE ino, token                  whether the count went up or down: + or -
+    XATTRS    ino                           names and values, see `benchfsd/xattrs.py`
 """
 
 from __future__ import annotations
@@ -63,6 +66,9 @@ class Kind(IntEnum):
     COUNTER = 5
     CHUNK = 6
     FILE = 7
+    TARGET = 16
+    LINK_CHANGE = 17
+    XATTRS = 18
 
 
 class IntentKind(IntEnum):
@@ -71,6 +77,9 @@ class IntentKind(IntEnum):
     PURGE = 1  # the inode is gone, its chunks may not be
     TRUNCATE = 2  # chunks may have been cut, the inode still has the old size
     RMDIR = 3  # the directory's inode may be gone, its entry is not
+    LINK = 16  # the inode elsewhere may count a name that is not made
+    UNLINK = 17  # the inode elsewhere may not count a name any more that is still here
+    SETTLE = 18  # the inode's home may still know the token of a LINK or UNLINK that is done
 
 
 class Entry(NamedTuple):
@@ -78,6 +87,15 @@ class Entry(NamedTuple):
 
     ino: int
     type: int  # benchfs.inode.FileType
+
+
+class Rights(NamedTuple):
+    """Of an inode, what a check of permissions asks for."""
+
+    type: int  # benchfs.inode.FileType
+    mode: int
+    uid: int
+    gid: int
 
 
 class Answer(NamedTuple):
@@ -107,8 +125,9 @@ class Intent(NamedTuple):
     truncation: int = 0  # TRUNCATE: the new truncation epoch; PURGE: the last one
     size: int = 0  # bytes; TRUNCATE: the new size; PURGE: the last one
     layout: LayoutRecord = NO_LAYOUT  # TRUNCATE and PURGE: where the chunks are
-    parent: int = 0  # RMDIR: the directory of the entry
-    name: bytes = b""  # RMDIR: the entry
+    parent: int = 0  # RMDIR, LINK and UNLINK: the directory of the entry
+    name: bytes = b""  # RMDIR, LINK and UNLINK: the entry
+    token: int = 0  # LINK, UNLINK and SETTLE: of the change of the count
 
 
 NO_SESSION = b"\0" * SESSION_BYTES
@@ -119,6 +138,7 @@ _KIND_KEY = struct.Struct(">HB")
 _INO_KEY = struct.Struct(">HBQ")
 _SLOT_KEY = struct.Struct(f">HB{SESSION_BYTES}sH")
 _INTENT_KEY = struct.Struct(">HBBQ")
+_LINK_CHANGE_KEY = struct.Struct(">HBQQ")
 _CHUNK_KEY = struct.Struct(">HBQI")
 _pack_ino_key = _INO_KEY.pack
 
@@ -193,6 +213,21 @@ def chunk_of_key(key: bytes) -> tuple[int, int, int]:
     return group, ino, index
 
 
+def target_key(group: int, ino: int) -> bytes:
+    """What the symbolic link `ino` says."""
+    return _pack_ino_key(group, Kind.TARGET, ino)
+
+
+def link_change_key(group: int, ino: int, token: int) -> bytes:
+    """A change of the number of names of `ino`, made for another group."""
+    return _LINK_CHANGE_KEY.pack(group, Kind.LINK_CHANGE, ino, token)
+
+
+def xattrs_key(group: int, ino: int) -> bytes:
+    """All extended attributes of `ino`."""
+    return _pack_ino_key(group, Kind.XATTRS, ino)
+
+
 def file_key(ino: int) -> bytes:
     """What this node's chunk store knows of the file `ino` as a whole."""
     return _pack_ino_key(NODE, Kind.FILE, ino)
@@ -214,13 +249,13 @@ _SLOT = struct.Struct("<QB")
 # look-up needs of a directory is read and changed in place, at these offsets.
 _INODE = struct.Struct("<QBHIIIQIqqqQQQHIHH")
 _TYPE_OFFSET = struct.calcsize("<Q")
-_RIGHTS = struct.Struct("<HIII")  # mode, nlink, uid, gid
-_RIGHTS_OFFSET = struct.calcsize("<QB")
+_RIGHTS = struct.Struct("<BHIII")  # type, mode, nlink, uid, gid
+_RIGHTS_OFFSET = struct.calcsize("<Q")
 _CHURN = struct.Struct("<qqQQQ")  # mtime, ctime, change, parent, entries
 _CHURN_OFFSET = struct.calcsize("<QBHIIIQIq")
 _PLAIN_FIELDS = len(Attributes._fields) - 1  # all but the layout
 
-_INTENT = struct.Struct(f"<QB?{SESSION_BYTES}sHQIQIHHQ")
+_INTENT = struct.Struct(f"<QB?{SESSION_BYTES}sHQIQIHHQQ")
 
 
 def encode_entry(ino: int, file_type: int) -> bytes:
@@ -254,8 +289,14 @@ def type_of_inode(value: bytes) -> int:
 
 def mode_and_gid_of_inode(value: bytes) -> tuple[int, int]:
     """The permission bits and the group in an inode's value, without decoding the rest."""
-    mode, _nlink, _uid, gid = _RIGHTS.unpack_from(value, _RIGHTS_OFFSET)
+    _type, mode, _nlink, _uid, gid = _RIGHTS.unpack_from(value, _RIGHTS_OFFSET)
     return mode, gid
+
+
+def rights_of_inode(value: bytes) -> Rights:
+    """Type and owner in an inode's value, without decoding the rest."""
+    file_type, mode, _nlink, uid, gid = _RIGHTS.unpack_from(value, _RIGHTS_OFFSET)
+    return Rights(file_type, mode, uid, gid)
 
 
 def inode_with_entry_change(value: bytes, now_ns: int, delta: int) -> bytes:
@@ -297,7 +338,8 @@ def encode_intent(intent: Intent) -> bytes:
     chunk_size, first, stripe = intent.layout
     head = _INTENT.pack(
         *(intent.ino, intent.kind, intent.call is not None, session, slot, sequence),
-        *(intent.truncation, intent.size, chunk_size, first, len(stripe), intent.parent),
+        *(intent.truncation, intent.size, chunk_size, first, len(stripe)),
+        *(intent.parent, intent.token),
     )
     return head + _encode_stripe(stripe) + intent.name
 
@@ -306,7 +348,7 @@ def decode_intent(value: bytes) -> Intent:
     """What `encode_intent` made. struct.error or ValueError if it is not that."""
     fields = _INTENT.unpack_from(value)
     ino, kind, has_call, session, slot, sequence = fields[:6]
-    truncation, size, chunk_size, first, stripe_length, parent = fields[6:]
+    truncation, size, chunk_size, first, stripe_length, parent, token = fields[6:]
     stripe = _decode_stripe(value, _INTENT.size, stripe_length)
     return Intent(
         kind=IntentKind(kind),
@@ -317,6 +359,7 @@ def decode_intent(value: bytes) -> Intent:
         layout=LayoutRecord(chunk_size, first, stripe),
         parent=parent,
         name=value[_INTENT.size + 2 * stripe_length :],
+        token=token,
     )
 
 

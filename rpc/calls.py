@@ -20,6 +20,7 @@ class Caller(NamedTuple):
     purpose: str
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()  # supplementary
 
 
 class Call(NamedTuple):

@@ -99,13 +99,20 @@ class Connection(Channel):
         self._waiting_bytes = 0  # of the link, at the last look
 
     async def greet(
-        self, handshake: ClientHandshake, purpose: str, *, uid: int, gid: int, timeout: float
+        self,
+        handshake: ClientHandshake,
+        purpose: str,
+        *,
+        uid: int,
+        gid: int,
+        groups: tuple[int, ...] = (),
+        timeout: float,
     ) -> Welcome:
         """Shake hands. Raises HandshakeError, ConnectionLostError, CallTimeoutError."""
         try:
             hello = await self.call(handshake.hello(), timeout=timeout)
             assert isinstance(hello.message, HelloReply)
-            prove = handshake.prove(hello.message, purpose, uid, gid)
+            prove = handshake.prove(hello.message, purpose, uid, gid, groups)
             answer = await self.call(prove, timeout=timeout)
         except RemoteError as exc:
             raise HandshakeError(exc.text) from None

@@ -37,7 +37,14 @@ class ClientHandshake:
         """The first message."""
         return self._hello
 
-    def prove(self, reply: HelloReply, purpose: str, uid: int, gid: int) -> Prove:
+    def prove(
+        self,
+        reply: HelloReply,
+        purpose: str,
+        uid: int,
+        gid: int,
+        groups: tuple[int, ...] = (),
+    ) -> Prove:
         """The second message. Raises HandshakeError if the server did not prove the secret."""
         if not VERSION_LEAST <= reply.version <= VERSION_GREATEST:
             raise HandshakeError(
@@ -48,7 +55,7 @@ class ClientHandshake:
         if not hmac.compare_digest(expected, reply.proof):
             raise HandshakeError("the server does not know this cluster's secret")
         mine = proof(b"C", self._secret, self._hello.nonce, reply.nonce)
-        return Prove(mine, purpose, uid, gid)
+        return Prove(mine, purpose, uid, gid, groups)
 
 
 class ServerHandshake:

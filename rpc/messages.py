@@ -14,7 +14,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated, NamedTuple, TypeVar
 
-from benchfs.rpc.schema import I64, U8, U16, U32, U64, Blob, Bool, Limit, Name, Text, Token
+from benchfs.rpc.schema import I64, U8, U16, U32, U64, Blob, Bool, Limit, Name, Path, Text, Token
 
 Message = TypeVar("Message", bound=tuple[object, ...])
 
@@ -46,6 +46,19 @@ class Op(IntEnum):
     PURGE_FILES = 54
     LEND_CHUNK = 55
     LEND_BOARD = 56
+    RECORD_READS = 60
+    CHECK_ACCESS = 61
+    MAKE_SYMLINK = 62
+    READ_LINK = 63
+    MAKE_SPECIAL = 64
+    LINK = 65
+    CHANGE_LINKS = 66
+    SETTLE_LINKS = 67
+    GET_XATTR = 68
+    SET_XATTR = 69
+    LIST_XATTRS = 70
+    REMOVE_XATTR = 71
+    PRESENT = 72
 
 
 class Code(IntEnum):
@@ -58,6 +71,7 @@ class Code(IntEnum):
     UNKNOWN_OPERATION = 1005
     BAD_MESSAGE = 1006
     UNAVAILABLE = 1007  # the node asked another node, which did not answer
+    NO_CAPABILITY = 1008  # present the one that the file's opening gave, then ask again
 
 
 class Envelope(NamedTuple):
@@ -170,8 +184,9 @@ class Prove(NamedTuple):
 
     proof: Token
     purpose: Text  # "calls", "bulk" or "descriptors"
-    uid: U32
+    uid: U32  # whom the client acts for; on a unix socket only root is asked
     gid: U32
+    groups: Annotated[tuple[U32, ...], Limit(256)] = ()  # supplementary groups
 
 
 class Welcome(NamedTuple):
@@ -257,6 +272,7 @@ class Open(NamedTuple):
     uid: U32
     gid: U32
     layout: LayoutRecord  # for a new file
+    wanted: U8 = 0  # of a file that is there: 4 read, 2 write, 6 both; EACCES
 
 
 class OpenReply(NamedTuple):
@@ -266,6 +282,7 @@ class OpenReply(NamedTuple):
     type: U8
     created: Bool
     attributes: Attributes | None
+    capability: Token = b""  # for Present; empty: none is needed
 
 
 class MakeDirectory(NamedTuple):
@@ -322,6 +339,42 @@ class ReadDirectoryReply(NamedTuple):
     more: Bool
 
 
+class AccessReply(NamedTuple):
+    """The inode, and a capability for what was wanted, as in OpenReply."""
+
+    attributes: Attributes
+    capability: Token
+
+
+class MakeSymlink(NamedTuple):
+    """Make an entry and a symbolic link's inode. The reply is an AttributesReply."""
+
+    parent: U64
+    name: Name
+    target: Path  # 1 to 4,095 bytes, none of them NUL
+    uid: U32
+    gid: U32
+
+
+class MakeSpecial(NamedTuple):
+    """Make an entry and the inode of a FIFO or a socket. The reply is an AttributesReply."""
+
+    parent: U64
+    name: Name
+    type: U8
+    mode: U16
+    uid: U32
+    gid: U32
+
+
+class Link(NamedTuple):
+    """Give an inode that is no directory one more name. The reply is an AttributesReply."""
+
+    parent: U64
+    name: Name
+    ino: U64  # at home in any group
+
+
 # ---------------------------------------------------------------- inodes: to the home group
 
 
@@ -340,6 +393,34 @@ class SetAttributes(NamedTuple):
     gid: U32 | None
     atime_ns: I64 | None
     mtime_ns: I64 | None
+    atime_now: Bool = False  # the node's time, in place of atime_ns
+    mtime_now: Bool = False  # the node's time, in place of mtime_ns
+
+
+class RecordReads(NamedTuple):
+    """A reader's report: these inodes were read at this time; merged by maximum, as relatime."""
+
+    inos: Annotated[tuple[U64, ...], Limit(4096)]
+    atime_ns: I64
+
+
+class CheckAccess(NamedTuple):
+    """Attributes of an inode, if the caller may do with it what `wanted` says; EACCES."""
+
+    ino: U64
+    wanted: U8  # 4 read, 2 write, 1 execute or search, and sums of them; 0: nothing
+
+
+class ReadLink(NamedTuple):
+    """What a symbolic link says. It never changes."""
+
+    ino: U64
+
+
+class ReadLinkReply(NamedTuple):
+    """The target, relative to the link's directory unless it begins with a slash."""
+
+    target: Path
 
 
 class ReportSize(NamedTuple):
@@ -358,6 +439,47 @@ class Truncate(NamedTuple):
     size: U64
 
 
+class GetXattr(NamedTuple):
+    """The value of an extended attribute."""
+
+    ino: U64
+    name: Name
+
+
+class XattrReply(NamedTuple):
+    """The value."""
+
+    value: Annotated[bytes, Limit(65_536)]
+
+
+class SetXattr(NamedTuple):
+    """Set an extended attribute."""
+
+    ino: U64
+    name: Name
+    value: Annotated[bytes, Limit(65_536)]
+    flags: U8  # 1: only if it is not there, 2: only if it is
+
+
+class ListXattrs(NamedTuple):
+    """The names of an inode's extended attributes."""
+
+    ino: U64
+
+
+class ListXattrsReply(NamedTuple):
+    """The names, sorted."""
+
+    names: Annotated[tuple[Name, ...], Limit(16_384)]
+
+
+class RemoveXattr(NamedTuple):
+    """Remove an extended attribute."""
+
+    ino: U64
+    name: Name
+
+
 class MakeInode(NamedTuple):
     """Between nodes: make a directory's inode in the group addressed."""
 
@@ -367,6 +489,28 @@ class MakeInode(NamedTuple):
     gid: U32
 
 
+class ChangeLinks(NamedTuple):
+    """Between nodes: a name of another group's was given to the inode, or is taken from it."""
+
+    ino: U64
+    token: U64  # a change counts once, however often it comes
+    up: Bool
+
+
+class ChangeLinksReply(NamedTuple):
+    """The inode after the call; nil if that was its last name."""
+
+    attributes: Attributes | None
+
+
+class SettleLinks(NamedTuple):
+    """Between nodes: the change with this token holds and can be forgotten, or is undone."""
+
+    ino: U64
+    token: U64
+    keep: Bool
+
+
 class DropInode(NamedTuple):
     """Between nodes: remove a directory's inode if it is empty; done already counts as done."""
 
@@ -374,6 +518,13 @@ class DropInode(NamedTuple):
 
 
 # ---------------------------------------------------------------- chunks: to the group of the chunk
+
+
+class Present(NamedTuple):
+    """To a node as such: this session may read or write the chunks of this file."""
+
+    ino: U64
+    capability: Token
 
 
 class ReadChunk(NamedTuple):
@@ -483,6 +634,19 @@ OPERATIONS = _table(
     Operation(Op.READ_DIRECTORY, ReadDirectory, ReadDirectoryReply, False),
     Operation(Op.GET_ATTRIBUTES, GetAttributes, AttributesReply, False),
     Operation(Op.SET_ATTRIBUTES, SetAttributes, AttributesReply, True),
+    Operation(Op.RECORD_READS, RecordReads, Empty, False),  # a maximum: repeats do no harm
+    Operation(Op.CHECK_ACCESS, CheckAccess, AccessReply, False),
+    Operation(Op.MAKE_SYMLINK, MakeSymlink, AttributesReply, True),
+    Operation(Op.READ_LINK, ReadLink, ReadLinkReply, False),
+    Operation(Op.MAKE_SPECIAL, MakeSpecial, AttributesReply, True),
+    Operation(Op.LINK, Link, AttributesReply, True),
+    Operation(Op.CHANGE_LINKS, ChangeLinks, ChangeLinksReply, False),  # a token: as good as a slot
+    Operation(Op.SETTLE_LINKS, SettleLinks, Empty, False),
+    Operation(Op.GET_XATTR, GetXattr, XattrReply, False),
+    Operation(Op.SET_XATTR, SetXattr, Empty, True),
+    Operation(Op.LIST_XATTRS, ListXattrs, ListXattrsReply, False),
+    Operation(Op.REMOVE_XATTR, RemoveXattr, Empty, True),
+    Operation(Op.PRESENT, Present, Empty, False),
     Operation(Op.REPORT_SIZE, ReportSize, AttributesReply, False),  # a maximum: repeats do no harm
     Operation(Op.TRUNCATE, Truncate, AttributesReply, True),
     Operation(Op.MAKE_INODE, MakeInode, AttributesReply, True),

@@ -37,6 +37,7 @@ class Credentials(NamedTuple):
     uid: int
     gid: int
     token_bytes: Callable[[int], bytes]
+    groups: tuple[int, ...] = ()  # supplementary
 
 
 class _Key(NamedTuple):
@@ -199,7 +200,12 @@ class Pool:
                     who.secret, who.client_id, who.role, who.token_bytes(NONCE_BYTES)
                 )
                 await connection.greet(
-                    handshake, purpose, uid=who.uid, gid=who.gid, timeout=timeout
+                    handshake,
+                    purpose,
+                    uid=who.uid,
+                    gid=who.gid,
+                    groups=who.groups,
+                    timeout=timeout,
                 )
         except TimeoutError:
             connection_abort(connection, "connecting took too long")

@@ -422,15 +422,14 @@ class ServerConnection(Channel):
         peer, identity = self.link.peer, self._server.identity
         if prove.purpose == "descriptors" and not self.link.passes_descriptors:
             raise HandshakeError("descriptors are passed on unix sockets only")
+        if hello.role == "node" and peer.uid not in {None, 0, os.geteuid()}:
+            raise HandshakeError("a node runs as the same user as the others")
         # root may act for others (a mount does); for everybody else the kernel's word counts
-        vouched = peer.uid not in (None, 0)
-        self.caller = Caller(
-            session=hello.client_id,
-            role=hello.role,
-            purpose=prove.purpose,
-            uid=peer.uid if vouched and peer.uid is not None else prove.uid,
-            gid=peer.gid if vouched and peer.gid is not None else prove.gid,
-        )
+        if peer.uid and peer.gid is not None:
+            who = (peer.uid, peer.gid, peer.groups)
+        else:
+            who = (prove.uid, prove.gid, prove.groups)
+        self.caller = Caller(hello.client_id, hello.role, prove.purpose, *who)
         self._timer.cancel()
         self._reader.limits = LIMITS
         welcome = Welcome(

@@ -26,7 +26,7 @@ def du(
         size = files = 0
         async for entry in walk(fs, path):
             if not entry.is_dir():
-                size += (await entry.stat()).st_size
+                size += (await entry.stat(follow_symlinks=False)).st_size
                 files += 1
         return size, files
 

@@ -17,25 +17,24 @@ from benchfs.stats import DirEntry
 def find(
     path: Annotated[str, typer.Argument()] = "/",
     name: Annotated[str, typer.Option("--name", help="Pattern with * ? [].")] = "*",
-    kind: Annotated[str, typer.Option("--type", help="f or d.")] = "fd",
+    kind: Annotated[str, typer.Option("--type", help="f, d or l (symbolic link).")] = "fdl",
     size: Annotated[str, typer.Option(help="Just this size; +SIZE more, -SIZE less.")] = "",
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
     """Print the paths that match."""
-    if not kind or set(kind) - set("fd"):
-        raise typer.BadParameter(f"type {kind!r}: f or d")
+    if not kind or set(kind) - set("fdl"):
+        raise typer.BadParameter(f"type {kind!r}: f, d or l")
     sign = size[:1] if size[:1] in {"+", "-"} else ""
     wanted = parse_size(size.removeprefix(sign)) if size else 0
 
     async def matches(entry: DirEntry) -> bool:
-        if ("d" if entry.is_dir() else "f") not in kind or not fnmatch.fnmatchcase(
-            entry.name, name
-        ):
+        letter = "d" if entry.is_dir() else "l" if entry.is_symlink() else "f"
+        if letter not in kind or not fnmatch.fnmatchcase(entry.name, name):
             return False
         if not size:
             return True
-        found = (await entry.stat()).st_size
+        found = (await entry.stat(follow_symlinks=False)).st_size
         return found > wanted if sign == "+" else found < wanted if sign == "-" else found == wanted
 
     async def work(fs: AsyncClient) -> list[str]:

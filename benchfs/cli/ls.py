@@ -23,11 +23,11 @@ def ls(
     """List names, sorted."""
 
     async def work(fs: AsyncClient) -> list[tuple[str, os.stat_result]]:
-        found = await fs.stat(path)
+        found = await fs.stat(path) if await fs.exists(path) else await fs.lstat(path)
         if not stat.S_ISDIR(found.st_mode):
             return [(path, found)]
         return [
-            (entry.name, await entry.stat())
+            (entry.name, await entry.stat(follow_symlinks=False))
             async for entry in fs.scandir(path)
             if hidden or not entry.name.startswith(".")
         ]
@@ -45,11 +45,20 @@ def ls(
             say(name)
 
 
+_TYPES = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFREG: "file",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+}
+
+
 def describe(name: str, found: os.stat_result) -> dict[str, object]:
     """Attributes for JSON."""
     return {
         "name": name,
-        "type": "directory" if stat.S_ISDIR(found.st_mode) else "file",
+        "type": _TYPES[stat.S_IFMT(found.st_mode)],
         "mode": f"{stat.S_IMODE(found.st_mode):04o}",
         "size": found.st_size,
         "uid": found.st_uid,

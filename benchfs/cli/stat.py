@@ -15,8 +15,9 @@ def stat(
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show attributes."""
-    found = describe(path, with_client(cluster, lambda fs: fs.stat(path)))
+    """Show attributes; of a symbolic link itself."""
+    attributes = with_client(cluster, lambda fs: fs.stat(path, follow_symlinks=False))
+    found = describe(path, attributes)
     if json:
         say_json(found)
         return

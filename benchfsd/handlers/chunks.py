@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable
 from typing import cast
 
+from benchfs.inode import READ, WRITE
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     Code,
@@ -16,6 +17,7 @@ from benchfs.rpc.messages import (
     LendChunk,
     LendChunkReply,
     Op,
+    Present,
     PurgeFiles,
     ReadChunk,
     ReadChunkReply,
@@ -26,6 +28,7 @@ from benchfs.rpc.messages import (
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.chunks import ReadResult
+from benchfsd.guard import between_nodes
 from benchfsd.node import Node
 
 READ_MOST_BYTES = 16 * 1024 * 1024
@@ -40,20 +43,27 @@ class ChunkHandlers:
     def table(self) -> dict[Op, Handler]:
         """Operation to handler."""
         return {
+            Op.PRESENT: self.present,
             Op.READ_CHUNK: self.read,
             Op.WRITE_CHUNK: self.write,
             Op.SYNC_FILE: self.sync,
-            Op.CUT_FILE: self.cut,
-            Op.PURGE_FILES: self.purge,
+            Op.CUT_FILE: between_nodes(self.cut),
+            Op.PURGE_FILES: between_nodes(self.purge),
             Op.LEND_CHUNK: self.lend,
             Op.LEND_BOARD: self.lend_board,
         }
+
+    def present(self, request: Request) -> Reply:
+        """PRESENT."""
+        self._node.guard.present(request, cast(Present, request.message))
+        return Reply(Empty())
 
     def read(self, request: Request) -> Reply | Awaitable[Reply]:
         """READ_CHUNK, at once when the bytes are in memory."""
         node, group = self._node, request.envelope.group
         node.require(group, request.envelope.epoch)
         ino, index, offset, length = cast(ReadChunk, request.message)
+        node.guard.chunk(request, ino, READ)
         if length > READ_MOST_BYTES:
             raise RemoteError(errno.EINVAL, f"no read of {length} bytes")
         buffer = node.buffers.take(length)
@@ -97,6 +107,7 @@ class ChunkHandlers:
         node, envelope = self._node, request.envelope
         node.require(envelope.group, envelope.epoch)
         ino, index, truncation, offset, checks = cast(WriteChunk, request.message)
+        node.guard.chunk(request, ino, WRITE)
         if request.payload is None:
             raise RemoteError(Code.BAD_MESSAGE, "a write without a payload")
         key = (request.caller.session, envelope.slot)
@@ -134,6 +145,7 @@ class ChunkHandlers:
         self._node.require(group, request.envelope.epoch)
         _require_descriptors(request)
         message = cast(LendChunk, request.message)
+        self._node.guard.chunk(request, message.ino, READ)
         loan = await self._node.store.lend(group, message.ino, message.index)
         reply = LendChunkReply(loan.cell, loan.stamp, loan.version, loan.length, loan.checks)
         return Reply(reply, descriptors=(loan.descriptor,))

@@ -8,20 +8,25 @@ from typing import cast
 
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
+    AccessReply,
+    CheckAccess,
     CutFile,
     DropInode,
     GetAttributes,
     MakeInode,
     Op,
+    RecordReads,
     ReportSize,
     SetAttributes,
     Truncate,
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
+from benchfsd.guard import between_nodes
 from benchfsd.handlers import once
 from benchfsd.inodes import Inodes
 from benchfsd.node import Node
+from benchfsd.rights import User
 from benchfsd.rows import Intent
 
 
@@ -31,6 +36,9 @@ def table(node: Node) -> dict[Op, Handler]:
     def inodes(request: Request) -> Inodes:
         return node.namespace(request.envelope.group).inodes
 
+    def user(request: Request) -> User | None:
+        return node.guard.user(request.caller)
+
     def plain(act: Callable[[Request], tuple[object, ...]]) -> Handler:
         def handle(request: Request) -> Reply:
             node.require(request.envelope.group, request.envelope.epoch)
@@ -38,9 +46,14 @@ def table(node: Node) -> dict[Op, Handler]:
 
         return handle
 
+    def check_access(request: Request, message: CheckAccess) -> tuple[object, ...]:
+        inode = inodes(request).check_access(message, user(request))
+        capability = node.guard.capability(request, message.ino, message.wanted)
+        return AccessReply(inode, capability)
+
     async def truncate(request: Request) -> tuple[object, ...]:
         message, group = cast(Truncate, request.message), request.envelope.group
-        intent, _ = inodes(request).begin_truncate(message, once.slot_of(request))
+        intent, _ = inodes(request).begin_truncate(message, once.slot_of(request), user(request))
         try:
             return await finish_truncate(node, group, intent)
         except RemoteError:
@@ -54,17 +67,33 @@ def table(node: Node) -> dict[Op, Handler]:
             lambda request: inodes(request).get_attributes(cast(GetAttributes, request.message))
         ),
         Op.REPORT_SIZE: plain(
-            lambda request: inodes(request).report_size(cast(ReportSize, request.message))
+            lambda request: inodes(request).report_size(
+                cast(ReportSize, request.message), user(request)
+            )
+        ),
+        Op.CHECK_ACCESS: plain(
+            lambda request: check_access(request, cast(CheckAccess, request.message))
+        ),
+        Op.RECORD_READS: plain(
+            lambda request: inodes(request).record_reads(
+                cast(RecordReads, request.message), user(request)
+            )
         ),
         Op.SET_ATTRIBUTES: once.inline(
             node,
-            lambda request: inodes(request).set_attributes(cast(SetAttributes, request.message)),
+            lambda request: inodes(request).set_attributes(
+                cast(SetAttributes, request.message), user(request)
+            ),
         ),
-        Op.MAKE_INODE: once.inline(
-            node, lambda request: inodes(request).make_inode(cast(MakeInode, request.message))
+        Op.MAKE_INODE: between_nodes(
+            once.inline(
+                node, lambda request: inodes(request).make_inode(cast(MakeInode, request.message))
+            )
         ),
-        Op.DROP_INODE: once.inline(
-            node, lambda request: inodes(request).drop_inode(cast(DropInode, request.message))
+        Op.DROP_INODE: between_nodes(
+            once.inline(
+                node, lambda request: inodes(request).drop_inode(cast(DropInode, request.message))
+            )
         ),
         Op.TRUNCATE: once.waiting(node, truncate),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+from collections.abc import Awaitable
 from typing import cast
 
 from benchfs.inode import FileType
@@ -27,26 +28,21 @@ from benchfs.rpc.messages import (
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.handlers import once
+from benchfsd.handlers.links import HardLinks, require_owner
 from benchfsd.inodes import inherit
+from benchfsd.namespace import Namespace
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import Intent
 
 
-def owner(request: Request, uid: int, gid: int) -> tuple[int, int]:
-    """Who owns what a request makes: root and other nodes may say so, others are themselves."""
-    caller = request.caller
-    if caller.role == "node" or caller.uid == 0:
-        return uid, gid
-    return caller.uid, caller.gid
-
-
 class NameHandlers:
     """The handlers of one node."""
 
-    def __init__(self, node: Node, purger: Purger) -> None:
+    def __init__(self, node: Node, purger: Purger, hard_links: HardLinks) -> None:
         self._node = node
         self._purger = purger
+        self._hard_links = hard_links
 
     def table(self) -> dict[Op, Handler]:
         """Operation to handler."""
@@ -55,8 +51,8 @@ class NameHandlers:
             Op.LOOKUP: self.lookup,
             Op.READ_DIRECTORY: self.read_directory,
             Op.OPEN: once.inline(node, self.open),
-            Op.UNLINK: once.inline(node, self.unlink),
-            Op.RENAME: once.inline(node, self.rename),
+            Op.UNLINK: once.either(node, self.unlink),
+            Op.RENAME: once.either(node, self.rename),
             Op.MAKE_DIRECTORY: once.waiting(node, self.make_directory),
             Op.REMOVE_DIRECTORY: once.waiting(node, self.remove_directory),
         }
@@ -65,40 +61,76 @@ class NameHandlers:
         """LOOKUP."""
         group = request.envelope.group
         self._node.require(group, request.envelope.epoch)
-        return Reply(self._node.namespace(group).lookup(cast(Lookup, request.message)))
+        message, names = cast(Lookup, request.message), self._node.namespace(group)
+        self._node.guard.search(request, names, message.parent)
+        return Reply(names.lookup(message))
 
     def read_directory(self, request: Request) -> Reply:
         """READ_DIRECTORY."""
         group = request.envelope.group
         self._node.require(group, request.envelope.epoch)
-        message = cast(ReadDirectory, request.message)
-        return Reply(self._node.namespace(group).read_directory(message))
+        message, names = cast(ReadDirectory, request.message), self._node.namespace(group)
+        with_attributes = self._node.guard.listing(request, names, message.ino)
+        page = names.read_directory(message)
+        if not with_attributes:
+            bare = tuple(entry._replace(attributes=None) for entry in page.entries)
+            page = page._replace(entries=bare)
+        return Reply(page)
 
     def open(self, request: Request) -> tuple[object, ...]:
         """OPEN. On a full disk what is there can be opened, with `create` too."""
         node, message = self._node, cast(Open, request.message)
         names = node.namespace(request.envelope.group)
-        if not message.create:
-            return names.open(message)
+        message = node.guard.opening(request, names, message)
+        if message.create:
+            self._require_can_be_made(names, message)
+        reply = names.open(message)
+        return node.guard.opened(request, reply, message.wanted)
+
+    def _require_can_be_made(self, names: Namespace, message: Open) -> None:
+        node = self._node
         if not node.has_space and names.is_absent(message.parent, message.name):
             node.require_space()
         if any(group >= node.map.group_count for group in message.layout.stripe):
             raise RemoteError(
                 errno.EINVAL, "the layout names groups that the cluster has not", message.name
             )
-        uid, gid = owner(request, message.uid, message.gid)
-        return names.open(message._replace(uid=uid, gid=gid))
 
-    def unlink(self, request: Request) -> tuple[object, ...]:
-        """UNLINK: the chunks are removed afterwards, by the intent that the removal wrote."""
-        group = request.envelope.group
-        removed = self._node.namespace(group).unlink(cast(Unlink, request.message))
+    def unlink(self, request: Request) -> tuple[object, ...] | Awaitable[tuple[object, ...]]:
+        """UNLINK: the chunks are removed afterwards, by the intent that the removal wrote.
+
+        One transaction, unless the inode is at home in another group.
+        """
+        node, group = self._node, request.envelope.group
+        message, names = cast(Unlink, request.message), node.namespace(group)
+        victim = node.guard.removal(request, names, message.parent, message.name)
+        entry = names.find_entry(message.parent, message.name)
+        if entry is not None and entry.type != FileType.DIRECTORY and entry.ino >> 48 != group:
+            return self._hard_links.unlink(request, message, entry.ino, victim)
+        removed = names.unlink(message)
         if removed.purge is not None:
             self._purger.add(group, removed.purge)
         return removed.reply
 
-    def rename(self, request: Request) -> tuple[object, ...]:
+    def rename(self, request: Request) -> tuple[object, ...] | Awaitable[tuple[object, ...]]:
         """RENAME; a replaced file's chunks go as in UNLINK."""
+        node, names = self._node, self._node.namespace(request.envelope.group)
+        message = cast(Rename, request.message)
+        moved = node.guard.removal(request, names, message.parent, message.name)
+        replaced = node.guard.arrival(request, names, message)
+        if moved is None and replaced is None:
+            return self._rename(request)
+        return self._rename_of_others(request, moved, replaced)
+
+    async def _rename_of_others(
+        self, request: Request, moved: int | None, replaced: int | None
+    ) -> tuple[object, ...]:
+        message = cast(Rename, request.message)
+        await require_owner(self._node, request, moved, message.name)
+        await require_owner(self._node, request, replaced, message.new_name)
+        return self._rename(request)
+
+    def _rename(self, request: Request) -> tuple[object, ...]:
         group = request.envelope.group
         removed = self._node.namespace(group).rename(cast(Rename, request.message))
         if removed.purge is not None:
@@ -112,9 +144,12 @@ class NameHandlers:
         names = node.namespace(group)
         async with node.lock(message.parent, message.name):
             node.require_space()
+            wanted_mode = node.guard.creation(
+                request, names, message.parent, message.name, message.mode
+            )
             parent = names.check_absent(message.parent, message.name)
-            uid, gid = owner(request, message.uid, message.gid)
-            mode, gid = inherit(parent.mode, parent.gid, message.mode, gid, directory=True)
+            uid, gid = node.guard.owner(request, message.uid, message.gid)
+            mode, gid = inherit(parent.mode, parent.gid, wanted_mode, gid, directory=True)
             home = node.env.rng.randrange(node.map.group_count)
             wanted = MakeInode(message.parent, mode, uid, gid)
             if node.leads(home):
@@ -138,8 +173,11 @@ class NameHandlers:
         """REMOVE_DIRECTORY: an intent here, the inode at its home, then the entry here."""
         node, group = self._node, request.envelope.group
         message = cast(RemoveDirectory, request.message)
+        names = node.namespace(group)
         async with node.lock(message.parent, message.name):
-            intent = node.namespace(group).begin_rmdir(message, once.slot_of(request))
+            victim = node.guard.removal(request, names, message.parent, message.name)
+            await require_owner(node, request, victim, message.name)
+            intent = names.begin_rmdir(message, once.slot_of(request))
             return await finish_rmdir(node, group, intent)
 
 

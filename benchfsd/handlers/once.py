@@ -58,24 +58,48 @@ def inline(node: Node, act: Callable[[Request], tuple[object, ...]]) -> Handler:
 
 def waiting(node: Node, act: Callable[[Request], Awaitable[tuple[object, ...]]]) -> Handler:
     """The handler of a mutation of several steps. `act` must not await after its last effect."""
+    return either(node, act)
+
+
+def either(
+    node: Node, act: Callable[[Request], tuple[object, ...] | Awaitable[tuple[object, ...]]]
+) -> Handler:
+    """The handler of a mutation that has to wait for some requests, and need not for others.
+
+    `act` decides: it does its work and returns the reply, or returns an awaitable that does all
+    of it and does not await after its last effect.
+    """
     running: dict[tuple[int, Call], asyncio.Future[Reply]] = {}
 
-    async def handle(request: Request) -> Reply:
+    def handle(request: Request) -> Reply | Awaitable[Reply]:
         group = request.envelope.group
         node.require(group, request.envelope.epoch)
         call = slot_of(request)
         if call is None:
-            return Reply(await act(request))
+            begun = act(request)
+            return Reply(begun) if isinstance(begun, tuple) else _plain(begun)
         first = running.get((group, call))
         if first is not None:
-            return await asyncio.shield(first)
+            return asyncio.shield(first)
         stored = node.slots.replay(group, call)
         if stored is not None:
             return _again(request.operation, stored)
-        outcome: asyncio.Future[Reply] = node.loop.create_future()
-        running[group, call] = outcome
         try:
-            message = await act(request)
+            begun = act(request)
+        except RemoteError as exc:
+            record_failure(node, group, call, exc)
+            raise
+        if isinstance(begun, tuple):
+            record(node, group, call, begun)
+            return Reply(begun)
+        outcome = running[group, call] = node.loop.create_future()
+        return remembered(begun, outcome, group, call)
+
+    async def remembered(
+        work: Awaitable[tuple[object, ...]], outcome: asyncio.Future[Reply], group: int, call: Call
+    ) -> Reply:
+        try:
+            message = await work
             record(node, group, call, message)
             reply = Reply(message)
             outcome.set_result(reply)
@@ -91,6 +115,10 @@ def waiting(node: Node, act: Callable[[Request], Awaitable[tuple[object, ...]]])
                 outcome.cancel()
 
     return handle
+
+
+async def _plain(work: Awaitable[tuple[object, ...]]) -> Reply:
+    return Reply(await work)
 
 
 def record(node: Node, group: int, call: Call, message: tuple[object, ...]) -> None:

@@ -19,12 +19,16 @@ HIGH_WATER_BYTES = 8 * 1024 * 1024
 
 
 class Peer(NamedTuple):
-    """The other end, as the transport can vouch for it; uid, gid, pid on unix sockets only."""
+    """The other end, as the transport can vouch for it; all but the address on unix sockets only.
+
+    `groups` are the supplementary ones.
+    """
 
     address: str
     uid: int | None = None
     gid: int | None = None
     pid: int | None = None
+    groups: tuple[int, ...] = ()
 
 
 class Link(Protocol):

@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Peer, Receiver
 
 # Larger socket buffers mean fewer wake-ups per megabyte; the kernel caps them for non-root.
+SO_PEERGROUPS = 59  # of Linux; Python has no name for it
+PEER_GROUPS_MOST = 1024 // 4  # getsockopt takes 1,024 bytes at most
 SOCKET_BUFFER_BYTES = 1024 * 1024
 # Buffers per sendmsg: IOV_MAX is 1024, and a turn rarely queues more than this.
 GATHER = 128
@@ -463,7 +465,16 @@ def _peer(sock: socket.socket, address: str) -> Peer:
         return Peer(address)
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, gid = struct.unpack("3i", credentials)
-    return Peer(address, uid, gid, pid)
+    return Peer(address, uid, gid, pid, _peer_groups(sock))
+
+
+def _peer_groups(sock: socket.socket) -> tuple[int, ...]:
+    """The peer's supplementary groups as they were when it connected; none if there are many."""
+    try:
+        packed = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, PEER_GROUPS_MOST * 4)
+    except OSError:  # more than that, or a kernel older than 4.13
+        return ()
+    return struct.unpack(f"{len(packed) // 4}I", packed)
 
 
 def _remove_stale(path: str) -> None:

@@ -49,6 +49,8 @@ def test_stored_numbers_of_types_stay() -> None:
         ("FILE", 1),
         ("DIRECTORY", 2),
         ("SYMLINK", 3),
+        ("FIFO", 4),
+        ("SOCKET", 5),
     ]
 
 

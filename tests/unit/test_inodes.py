@@ -17,6 +17,7 @@ from benchfs.rpc.messages import (
     LayoutRecord,
     MakeInode,
     Open,
+    RecordReads,
     ReportSize,
     SetAttributes,
     Truncate,
@@ -24,11 +25,13 @@ from benchfs.rpc.messages import (
 )
 from benchfsd import inodes, rows
 from benchfsd.namespace import Namespace
+from benchfsd.rights import User
 from benchfsd.rows import Call, IntentKind
 from tests.unit.memory_rows import MemoryRows
 
 LAYOUT = LayoutRecord(chunk_size=65536, first=9, stripe=(3, 4))
 MISSING = 0x0000_1234_0000_0001
+STRANGER = User(77, 77, ())
 CALL = Call(b"session-of-16-by", 2, 77)
 
 
@@ -183,6 +186,52 @@ def test_setting_nothing_changes_nothing(names: Namespace, file: Attributes, env
     nothing = SetAttributes(file.ino, None, None, None, None, None)
 
     assert names.inodes.set_attributes(nothing).attributes == file
+
+
+def test_reading_sets_atime_where_it_is_due_and_nothing_else(
+    names: Namespace, file: Attributes, env: FixedEnv
+) -> None:
+    env.clock.advance(1)
+    first_ns = env.clock.time_ns()
+    report = RecordReads((MISSING, file.ino), first_ns)
+
+    names.inodes.record_reads(report)
+    assert names.inodes.get(file.ino) == file._replace(atime_ns=first_ns)
+
+    env.clock.advance(3600)
+    names.inodes.record_reads(RecordReads((file.ino,), env.clock.time_ns()))
+    assert names.inodes.get(file.ino).atime_ns == first_ns
+
+    env.clock.advance(24 * 3600)
+    names.inodes.record_reads(RecordReads((file.ino,), 2**62))  # no later than now
+    assert names.inodes.get(file.ino).atime_ns == env.clock.time_ns()
+
+
+def test_who_may_not_read_a_file_does_not_set_its_atime(
+    names: Namespace, file: Attributes, env: FixedEnv
+) -> None:
+    env.clock.advance(1)
+
+    names.inodes.record_reads(RecordReads((file.ino,), env.clock.time_ns()), STRANGER)
+
+    assert names.inodes.get(file.ino) == file
+
+
+def test_who_may_not_write_neither_cuts_nor_lengthens_a_file(
+    names: Namespace, file: Attributes, memory: MemoryRows
+) -> None:
+    before = memory.snapshot()
+    for call in (
+        lambda: names.inodes.report_size(ReportSize(file.ino, 0, 9, 9), STRANGER),
+        lambda: names.inodes.begin_truncate(Truncate(file.ino, 0), None, STRANGER),
+    ):
+        with pytest.raises(RemoteError) as caught:
+            call()
+        assert code_of(caught) == errno.EACCES
+    assert memory.snapshot() == before
+    owner = User(file.uid, file.gid, ())
+    names.inodes.put(file._replace(mode=0o400))
+    assert names.inodes.report_size(ReportSize(file.ino, 0, 9, 9), owner).attributes.size == 9
 
 
 # ------------------------------------------------------------------------------- sizes

@@ -158,7 +158,7 @@ def test_an_inode_of_another_group_comes_without_attributes(names: Namespace) ->
 
     assert names.lookup(Lookup(ROOT_INO, b"far")) == (ELSEWHERE, FileType.DIRECTORY, None)
     reply = names.open(Open(ROOT_INO, b"far", False, False, 0, 0, 0, LAYOUT))
-    assert reply == (ELSEWHERE, FileType.DIRECTORY, False, None)
+    assert reply == OpenReply(ELSEWHERE, FileType.DIRECTORY, created=False, attributes=None)
 
 
 def test_exclusive_create_happens_once(names: Namespace, memory: MemoryRows) -> None:

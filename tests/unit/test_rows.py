@@ -50,6 +50,7 @@ INTENTS = st.builds(
     layout=LAYOUTS,
     parent=U64,
     name=st.binary(max_size=255),
+    token=U64,
 )
 
 
@@ -60,6 +61,7 @@ def test_an_inode_comes_back(inode: Attributes) -> None:
     assert rows.decode_inode(value) == inode
     assert rows.type_of_inode(value) == inode.type
     assert rows.mode_and_gid_of_inode(value) == (inode.mode, inode.gid)
+    assert rows.rights_of_inode(value) == (inode.type, inode.mode, inode.uid, inode.gid)
 
 
 @given(INODES)

@@ -62,6 +62,8 @@ class NodeStatus(NamedTuple):
     address: str
     reply: StatusReply | None
     error: str | None
+    skew_ns: int = 0  # the node's wall clock minus this host's, half a round trip ago
+    round_trip_ns: int = 0  # of the question; the skew is known to half of it
 
 
 class Cluster:
@@ -193,13 +195,17 @@ class Cluster:
 
     async def _status(self, node: NodeEntry, timeout: float) -> NodeStatus:
         address = node.addresses[0] if node.addresses else ""
+        clock = self._env.clock
+        asked = clock.time_ns()
         try:
             intent = self.intent("status", None, timeout)
             answer = await self.call_node(intent, node.node_id, GetStatus())
         except BenchFSError as exc:
             return NodeStatus(node.node_id, address, None, str(exc))
         assert isinstance(answer.message, StatusReply)
-        return NodeStatus(node.node_id, address, answer.message, None)
+        answered = clock.time_ns()
+        skew = answer.message.time_ns - (asked + answered) // 2
+        return NodeStatus(node.node_id, address, answer.message, None, skew, answered - asked)
 
     async def _connect(self, node_id: str, purpose: str, timeout: float) -> Connection:
         try:

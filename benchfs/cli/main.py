@@ -17,6 +17,7 @@ from benchfs.cli import (
     cat,
     cp,
     df,
+    doctor,
     down,
     du,
     find,
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-for module in (up, down, status, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
+for module in (up, down, status, doctor, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
 app.add_typer(bench.app, name="bench")

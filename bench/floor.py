@@ -114,7 +114,7 @@ def _receive_file(sock: socket.socket, target: str, size: int) -> None:
     buffer = memoryview(bytearray(TRANSFER_BYTES))
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for offset in range(0, size, TRANSFER_BYTES):
-        _receive(sock, buffer)
+        receive(sock, buffer)
         os.pwrite(descriptor, buffer, offset)
     sock.sendall(b"!")
     os.close(descriptor)
@@ -125,7 +125,7 @@ def _ask(sock: socket.socket, count: int) -> None:
     buffer = memoryview(bytearray(REPLY_BYTES))
     for _ in range(count):
         sock.sendall(request)
-        _receive(sock, buffer)
+        receive(sock, buffer)
 
 
 def _answer(sock: socket.socket, count: int) -> None:
@@ -133,11 +133,12 @@ def _answer(sock: socket.socket, count: int) -> None:
     reply = bytes(REPLY_BYTES)
     buffer = memoryview(bytearray(REQUEST_BYTES))
     for _ in range(count):
-        _receive(sock, buffer)
+        receive(sock, buffer)
         sock.sendall(reply)
 
 
-def _receive(sock: socket.socket, buffer: memoryview) -> None:
+def receive(sock: socket.socket, buffer: memoryview) -> None:
+    """Fill the buffer. Raises ConnectionError when the peer ends before."""
     got = 0
     while got < len(buffer):
         count = sock.recv_into(buffer[got:])

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchfs.bench.floor import default_directory
+from benchfs.bench.processes import peak_bytes
 from benchfs.localcluster import LocalCluster
 
 SIZE_MIB = 4096
+MIB = 1 << 20
 PIECE_BYTES = 1 << 20
 CLIENT = """
 import sys, uvloop
@@ -33,12 +35,6 @@ async def main(url, direction, local, remote):
 uvloop.run(main(*sys.argv[1:]))
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
-
-
-def peak_mib(pid: int) -> float:
-    """The greatest resident size a process ever had."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def copy(url: str, direction: str, local: Path) -> float:
@@ -62,13 +58,13 @@ def main() -> None:
             for number in range(SIZE_MIB):
                 file.write(bytes([number % 251]) * PIECE_BYTES)
         with LocalCluster(nodes=3, data=place / "data") as cluster:
-            idle = max(peak_mib(node.pid) for node in cluster.nodes)
-            table.add_row("idle daemon", f"{idle:.0f}", "80")
+            idle = max(peak_bytes(node.pid) for node in cluster.nodes)
+            table.add_row("idle daemon", f"{idle / MIB:.0f}", "80")
             table.add_row("client, 4 GiB in", f"{copy(cluster.url, 'put', source):.0f}", "250")
             source.unlink()
             table.add_row("client, 4 GiB out", f"{copy(cluster.url, 'get', target):.0f}", "250")
-            busy = max(peak_mib(node.pid) for node in cluster.nodes)
-            table.add_row("daemon, after both", f"{busy:.0f}", "250")
+            busy = max(peak_bytes(node.pid) for node in cluster.nodes)
+            table.add_row("daemon, after both", f"{busy / MIB:.0f}", "250")
     Console(highlight=False).print(table)
 
 

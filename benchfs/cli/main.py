@@ -14,6 +14,7 @@ import typer
 
 from benchfs.cli import (
     bench,
+    bench_rpc,
     cat,
     cp,
     df,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for module in (up, down, status, doctor, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
+bench.app.command("rpc")(bench_rpc.rpc)
 app.add_typer(bench.app, name="bench")
 
 

@@ -78,6 +78,13 @@ def encode(kind: Kind, call_id: int, body: bytes, payload_bytes: int = 0, check:
     return _pack_header(MAGIC, VERSION, kind, call_id, len(body), payload_bytes, check) + body
 
 
+_NOTHING = memoryview(b"")
+
+
+def _refuse(*_: object) -> memoryview:
+    raise LocalProtocolError("the stream is over")
+
+
 class FrameReader:
     """Cuts a byte stream into frames.
 
@@ -135,6 +142,11 @@ class FrameReader:
         if head is not None and head.call_id == call_id and self._rest is not None:
             self._rest = memoryview(bytearray(len(self._rest)))
             self._head = head._replace(payload=None)
+
+    def close(self) -> None:
+        """The stream is over: let go of the buffers, and of who named them."""
+        self._scratch, self._rest, self._head = _NOTHING, None, None
+        self._allocate = _refuse
 
     def _cut(self, frames: list[Frame]) -> None:
         scratch, filled, start = self._scratch, self._filled, 0

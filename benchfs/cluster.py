@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchfs.clustermap import ClusterMap, GroupEntry, NodeEntry
@@ -233,10 +233,12 @@ class Cluster:
             except BenchFSError:
                 return  # the call itself is repeated, and says what is wrong in the end
 
-    async def _learn(self, peers: Iterable[Peer], deadline: float) -> None:
+    async def _learn(self, peers: Sequence[Peer], deadline: float) -> None:
         failure: Exception = ConnectionLostError("the cluster has no address", sent=False)
-        for peer in peers:
-            remaining = max(deadline - self._loop.time(), 0.001)
+        for number, peer in enumerate(peers):
+            # A node that hangs leaves its share of the time to the others.
+            share = (deadline - self._loop.time()) / (len(peers) - number)
+            remaining = max(share, 0.001)
             try:
                 connection = await self.pool.connect(peer, "calls", timeout=remaining)
                 answer = await connection.call(GetMap(), timeout=remaining)

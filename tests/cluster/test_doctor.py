@@ -72,6 +72,15 @@ def test_a_node_that_is_down_is_named_and_the_others_are_checked(
     assert ("version", "node-0") in {(check["name"], check["node"]) for check in of_cluster(text)}
 
 
+def test_a_node_that_hangs_does_not_hide_the_others(cluster: benchfs.LocalCluster) -> None:
+    cluster.nodes[0].pause()
+
+    checks = of_cluster(doctor("--cluster", str(cluster.directory), "--json", status=1))
+
+    verdicts = {check["node"]: check["verdict"] for check in checks if check["name"] == "answer"}
+    assert verdicts == {"node-0": "problem", "node-1": "ok"}
+
+
 def test_a_cluster_that_is_asked_for_and_down_is_a_problem(cluster: benchfs.LocalCluster) -> None:
     for node in cluster.nodes:
         node.kill()

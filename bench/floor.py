@@ -173,7 +173,7 @@ def _pinned(
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):  # settimeout() would poll each time
             ours.setsockopt(socket.SOL_SOCKET, option, DEADLINE_TIMEVAL)
         ours.sendall(b"r")  # both are ready
-        _receive(ours, memoryview(bytearray(1)))
+        receive(ours, memoryview(bytearray(1)))
         started = time.perf_counter()
         work(ours)
         seconds = time.perf_counter() - started
@@ -188,7 +188,7 @@ def _send_file(sock: socket.socket, *, source: Path, size: int) -> None:
         for offset in range(0, size, TRANSFER_BYTES):
             os.preadv(descriptor, [buffer], offset)
             sock.sendall(buffer)
-        _receive(sock, memoryview(bytearray(1)))
+        receive(sock, memoryview(bytearray(1)))
     finally:
         os.close(descriptor)
 
@@ -198,7 +198,7 @@ def _receive_file(sock: socket.socket, *, target: Path, size: int) -> None:
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         for offset in range(0, size, TRANSFER_BYTES):
-            _receive(sock, buffer)
+            receive(sock, buffer)
             os.pwrite(descriptor, buffer, offset)
         sock.sendall(b"!")
     finally:
@@ -210,18 +210,19 @@ def _ask(sock: socket.socket, *, count: int) -> None:
     buffer = memoryview(bytearray(REPLY_BYTES))
     for _ in range(count):
         sock.sendall(request)
-        _receive(sock, buffer)
+        receive(sock, buffer)
 
 
 def _answer(sock: socket.socket, *, count: int) -> None:
     reply = bytes(REPLY_BYTES)
     buffer = memoryview(bytearray(REQUEST_BYTES))
     for _ in range(count):
-        _receive(sock, buffer)
+        receive(sock, buffer)
         sock.sendall(reply)
 
 
-def _receive(sock: socket.socket, buffer: memoryview) -> None:
+def receive(sock: socket.socket, buffer: memoryview) -> None:
+    """Fill the buffer. Raises ConnectionError when the peer ends before."""
     got = 0
     while got < len(buffer):
         count = sock.recv_into(buffer[got:])

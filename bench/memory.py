@@ -16,9 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchfs.bench.floor import default_directory
+from benchfs.bench.processes import peak_bytes
 from benchfs.localcluster import LocalCluster
 
 SIZE_MIB = 4096
+MIB = 1 << 20
 PIECE_BYTES = 1 << 20
 CLIENT = """
 import sys, uvloop
@@ -49,12 +51,6 @@ class Peak:
     def reached(self) -> bool:
         """Whether it stayed within its target."""
         return self.mib <= self.target_mib
-
-
-def peak_mib(pid: int | str) -> float:
-    """The greatest resident size a process ever had; `self` is this one."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def copy(url: str, direction: str, local: Path, *, local_reads: bool = True) -> float:
@@ -97,7 +93,7 @@ def measure(size_mib: int = SIZE_MIB) -> list[Peak]:
         source, target = place / "source", place / "target"
         write_pieces(source, size_mib)
         with LocalCluster(nodes=3, data=place / "data") as cluster:
-            idle = max(peak_mib(node.pid) for node in cluster.nodes)
+            idle = max(peak_bytes(node.pid) / MIB for node in cluster.nodes)
             peaks = [
                 Peak("idle daemon", idle, 80),
                 Peak("client, copying in", copy(cluster.url, "put", source), 250),
@@ -108,7 +104,7 @@ def measure(size_mib: int = SIZE_MIB) -> list[Peak]:
                 require_pieces(target, size_mib)
                 target.unlink()
                 peaks.append(Peak(f"client, copying out, {what}", peak, 250))
-            busy = max(peak_mib(node.pid) for node in cluster.nodes)
+            busy = max(peak_bytes(node.pid) / MIB for node in cluster.nodes)
     return [*peaks, Peak("daemon, after all", busy, 250)]
 
 

@@ -2,8 +2,8 @@
 
 One server process answers ReadChunk with `size` bytes that lie in memory; one client process
 keeps `depth` calls in flight, each in a task of its own, as a program's reads are. Latencies
-are of single calls, from the call to its awaited answer. The floor of the same round is the
-blocking ping-pong of `benchfs.bench.floor`, with the same bytes and nothing else.
+are of single calls, from the call to its awaited answer. The floor, a case of its own in the
+same run, is the blocking ping-pong of `benchfs.bench.pingpong`: the same bytes and nothing else.
 
 Both processes run on uvloop. `placement` pins them: "apart" on two CPUs, "together" on one,
 "free" as the scheduler likes; without it the scheduler's choice alone changes a figure threefold.
@@ -12,21 +12,26 @@ Both processes run on uvloop. `placement` pins them: "apart" on two CPUs, "toget
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import multiprocessing
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
+from benchfs.bench import pingpong
+from benchfs.bench.processes import cpu_seconds
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.connection import Connection
+from benchfs.rpc.frames import LIMITS
 from benchfs.rpc.messages import Op, ReadChunk, ReadChunkReply
 from benchfs.rpc.pool import Credentials, Peer, Pool
 from benchfs.rpc.server import Call, Identity, Reply, Server
@@ -39,11 +44,13 @@ WARM_UP_CALLS = 200
 # A measurement of bulk transfers moves at most this much.
 MOST_BYTES = 512 << 20
 PLACEMENTS = ("apart", "together", "free")
+MOST_PAYLOAD = LIMITS.payload
+FLOOR = "floor"  # in place of a transport: blocking sockets, one call in flight
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is measured: engine, URL scheme, calls in flight, bytes of a reply's payload."""
+    """What is measured: engine or FLOOR, URL scheme, calls in flight, payload bytes of a reply."""
 
     transport: str
     scheme: str
@@ -77,12 +84,19 @@ class _Round:
 def cases(
     transports: Sequence[str], schemes: Sequence[str], depths: Sequence[int], sizes: Sequence[int]
 ) -> list[Case]:
-    """All combinations. Raises ValueError for an engine that does not exist."""
+    """All combinations, the floor first for each scheme and size.
+
+    Raises ValueError for an engine that does not exist.
+    """
     for name in transports:
         if name not in ENGINES:
             raise ValueError(f"there is no transport {name!r}; there are {', '.join(ENGINES)}")
-    found = itertools.product(sizes, schemes, depths, transports)
-    return [Case(transport, scheme, depth, size) for size, scheme, depth, transport in found]
+    found = []
+    for size, scheme in itertools.product(sizes, schemes):
+        found.append(Case(FLOOR, scheme, 1, size))
+        for depth, transport in itertools.product(depths, transports):
+            found.append(Case(transport, scheme, depth, size))
+    return found
 
 
 def measure(
@@ -91,6 +105,16 @@ def measure(
     """Measure case by case, `rounds` times each; yields results as they come."""
     for case in wanted:
         yield _summary(case, [_once(case, seconds, placement) for _ in range(rounds)])
+
+
+def of_floor(results: Sequence[Result]) -> list[float]:
+    """The rate of each as a multiple of the floor's of its scheme and size, which is among them."""
+    floors = {
+        (result.case.scheme, result.case.size): result.calls_s
+        for result in results
+        if result.case.transport == FLOOR
+    }
+    return [result.calls_s / floors[result.case.scheme, result.case.size] for result in results]
 
 
 def _summary(case: Case, rounds: Sequence[_Round]) -> Result:
@@ -115,6 +139,23 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 def _once(case: Case, seconds: float, placement: str) -> _Round:
     """One round: a fresh server process, this process asks."""
+    with serving(case, placement) as server:
+        if case.transport == FLOOR:
+            return _floor(case, server, seconds)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_ask(case, server, seconds))
+
+
+class ServerProcess(NamedTuple):
+    """Where a case's server listens, and its process."""
+
+    address: str
+    pid: int
+
+
+@contextlib.contextmanager
+def serving(case: Case, placement: str = "apart") -> Iterator[ServerProcess]:
+    """A server process of the case; this process moves to the client's CPUs meanwhile."""
     server_cpus, client_cpus = _cpus(placement)
     before = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="bfs-") as folder:
@@ -129,8 +170,7 @@ def _once(case: Case, seconds: float, placement: str) -> _Round:
                 raise TimeoutError("the server of the measurement did not start")
             address = ours.recv()
             os.sched_setaffinity(0, client_cpus)
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_ask(case, address, seconds, server.pid or 0))
+            yield ServerProcess(address, server.pid or 0)
         finally:
             os.sched_setaffinity(0, before)
             ours.close()  # which ends the server
@@ -157,6 +197,9 @@ def _cpus(placement: str) -> tuple[set[int], set[int]]:
 
 def _serve(case: Case, address: str, pipe: Pipe, cpus: set[int]) -> None:
     os.sched_setaffinity(0, cpus)
+    if case.transport == FLOOR:
+        pingpong.serve(address, case.size, pipe.send)
+        return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serving(case, address, pipe))
 
@@ -184,24 +227,47 @@ async def _serving(case: Case, address: str, pipe: Pipe) -> None:
 # ---------------------------------------------------------------- the client
 
 
-async def _ask(case: Case, address: str, seconds: float, server_pid: int) -> _Round:
+def _floor(case: Case, server: ServerProcess, seconds: float) -> _Round:
+    with pingpong.connected(server.address) as sock:
+        pingpong.ask(sock, case.size, seconds, min(WARM_UP_CALLS, _most_calls(case)))
+        cpu, server_cpu = time.process_time(), cpu_seconds(server.pid)
+        started = time.perf_counter()
+        latencies = pingpong.ask(sock, case.size, seconds, _most_calls(case))
+        taken = time.perf_counter() - started
+        return _round(latencies, taken, cpu, cpu_seconds(server.pid) - server_cpu)
+
+
+async def _ask(case: Case, server: ServerProcess, seconds: float) -> _Round:
+    async with connected(case, server) as connection:
+        await _keep_asking(connection, case, min(WARM_UP_CALLS, _most_calls(case)), seconds)
+        cpu, server_cpu = time.process_time(), cpu_seconds(server.pid)
+        started = time.perf_counter()
+        latencies = await _keep_asking(connection, case, _most_calls(case), seconds)
+        taken = time.perf_counter() - started
+        return _round(latencies, taken, cpu, cpu_seconds(server.pid) - server_cpu)
+
+
+@contextlib.asynccontextmanager
+async def connected(case: Case, server: ServerProcess) -> AsyncIterator[Connection]:
+    """A connection to the server of the case, over its engine."""
     transport = choose(case.transport).transport(case.scheme)
     credentials = Credentials(SECRET, bytes(16), "client", 0, 0, os.urandom)
     pool = Pool(lambda _: transport, credentials)
     try:
-        connection = await pool.connect(Peer("node", (address,)), "bulk", timeout=CALL_SECONDS)
-        most = max(10 * case.depth, MOST_BYTES // max(case.size, 1))
-        await _keep_asking(connection, case, min(WARM_UP_CALLS, most), seconds)
-        cpu, server_cpu = time.process_time(), _cpu_seconds(server_pid)
-        started = time.perf_counter()
-        latencies = await _keep_asking(connection, case, most, seconds)
-        taken = time.perf_counter() - started
-        count = len(latencies)
-        client_cpu = (time.process_time() - cpu) / count
-        server_cpu = (_cpu_seconds(server_pid) - server_cpu) / count
-        return _Round(count / taken, sorted(latencies), client_cpu, server_cpu)
+        peer = Peer("node", (server.address,))
+        yield await pool.connect(peer, "bulk", timeout=CALL_SECONDS)
     finally:
         await pool.close()
+
+
+def _most_calls(case: Case) -> int:
+    return max(10 * case.depth, MOST_BYTES // max(case.size, 1))
+
+
+def _round(latencies: list[float], taken: float, cpu_before: float, server_cpu: float) -> _Round:
+    count = len(latencies)
+    client_cpu = time.process_time() - cpu_before
+    return _Round(count / taken, sorted(latencies), client_cpu / count, server_cpu / count)
 
 
 async def _keep_asking(
@@ -229,8 +295,3 @@ async def _keep_asking(
         for _ in range(case.depth):
             group.create_task(ask())
     return latencies
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Time that a process has spent on CPUs, to the nanosecond."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -64,6 +64,8 @@ class NodeStatus(NamedTuple):
     address: str
     reply: StatusReply | None
     error: str | None
+    skew_ns: int = 0  # the node's wall clock minus this host's, half a round trip ago
+    round_trip_ns: int = 0  # of the question; the skew is known to half of it
 
 
 class Capabilities(set[bytes]):
@@ -233,13 +235,17 @@ class Cluster:
 
     async def _status(self, node: NodeEntry, timeout: float) -> NodeStatus:
         address = node.addresses[0] if node.addresses else ""
+        clock = self._env.clock
+        asked = clock.time_ns()
         try:
             intent = self.intent("status", None, timeout)
             answer = await self.call_node(intent, node.node_id, GetStatus())
         except BenchFSError as exc:
             return NodeStatus(node.node_id, address, None, str(exc))
         assert isinstance(answer.message, StatusReply)
-        return NodeStatus(node.node_id, address, answer.message, None)
+        answered = clock.time_ns()
+        skew = answer.message.time_ns - (asked + answered) // 2
+        return NodeStatus(node.node_id, address, answer.message, None, skew, answered - asked)
 
     async def _connect(self, node_id: str, purpose: str, timeout: float) -> Connection:
         try:
@@ -267,10 +273,12 @@ class Cluster:
             except BenchFSError:
                 return  # the call itself is repeated, and says what is wrong in the end
 
-    async def _learn(self, peers: Iterable[Peer], deadline: float) -> None:
+    async def _learn(self, peers: Sequence[Peer], deadline: float) -> None:
         failure: Exception = ConnectionLostError("the cluster has no address", sent=False)
-        for peer in peers:
-            remaining = max(deadline - self._loop.time(), 0.001)
+        for number, peer in enumerate(peers):
+            # A node that hangs leaves its share of the time to the others.
+            share = (deadline - self._loop.time()) / (len(peers) - number)
+            remaining = max(share, 0.001)
             try:
                 connection = await self.pool.connect(peer, "calls", timeout=remaining)
                 answer = await connection.call(GetMap(), timeout=remaining)

@@ -241,6 +241,7 @@ class StatusReply(NamedTuple):
     inodes: U64
     groups_led: U32
     disk: Text  # host and device of the data: nodes with the same one share its space
+    time_ns: I64  # the node's wall clock when it answered
 
 
 # ------------------------------------------------------ namespace: to the group of the entry

@@ -14,9 +14,11 @@ import typer
 
 from benchfs.cli import (
     bench,
+    bench_rpc,
     cat,
     cp,
     df,
+    doctor,
     down,
     du,
     find,
@@ -38,9 +40,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-for module in (up, down, status, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
+for module in (up, down, status, doctor, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
+bench.app.command("rpc")(bench_rpc.rpc)
 app.add_typer(bench.app, name="bench")
 
 

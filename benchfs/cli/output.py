@@ -82,4 +82,4 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     grid = Table(*titles, box=None, pad_edge=False)
     for row in rows:
         grid.add_row(*row)
-    Console(highlight=False).print(grid)
+    Console(highlight=False, markup=False).print(grid)

@@ -72,6 +72,7 @@ def status(node: Node) -> StatusReply:
         inodes=sum(node.database.count(kind_prefix(group, Kind.INODE)) for group in led),
         groups_led=len(led),
         disk=node.disk,
+        time_ns=node.env.clock.time_ns(),
     )
 
 

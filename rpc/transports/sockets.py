@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Peer, Receiver
+from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Link, Peer, Receiver
 
 # Larger socket buffers mean fewer wake-ups per megabyte; the kernel caps them for non-root.
 SO_PEERGROUPS = 59  # of Linux; Python has no name for it
@@ -302,7 +302,8 @@ class SocketLink:
         self._drop_queue()
         _close_all(self._received_descriptors)
         self._received_descriptors.clear()
-        self._receiver.lost(reason)
+        receiver, self._receiver = self._receiver, _NOBODY  # else each keeps the other alive
+        receiver.lost(reason)
 
     def _drop_queue(self) -> None:
         self.waiting_bytes = 0
@@ -314,6 +315,26 @@ class SocketLink:
                 _close_all(item.descriptors)
 
 
+class _Nobody:
+    """Who a link belongs to when it has ended."""
+
+    def connected(self, link: Link) -> None:
+        """Never called."""
+
+    def get_buffer(self) -> memoryview:
+        return memoryview(b"")
+
+    def received(self, count: int) -> None:
+        """Never called."""
+
+    def drained(self) -> None:
+        """Never called."""
+
+    def lost(self, reason: str) -> None:
+        """Never called."""
+
+
+_NOBODY = _Nobody()
 MakeLink = Callable[[asyncio.AbstractEventLoop, socket.socket, Peer, Receiver], SocketLink]
 
 

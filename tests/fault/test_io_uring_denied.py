@@ -13,7 +13,9 @@ import pytest
 from benchfs import instancedir
 
 LAUNCHER = Path(__file__).with_name("deny_io_uring.py")
-REASON = "sockets, not uring: io_uring is denied, as containers' seccomp profiles do (EPERM)"
+DENIED = "io_uring is denied, as containers' seccomp profiles do (EPERM)"
+REASON = f"sockets, not uring: {DENIED}"
+OF_A_NODE = f"{REASON}; chunk files: threads ({DENIED})"
 
 
 def denied(*command: str) -> subprocess.CompletedProcess[bytes]:
@@ -62,7 +64,7 @@ def test_daemons_and_clients_work_on_sockets_and_say_why(instance: str, tmp_path
 
     assert copy.read_bytes() == source.read_bytes()
     status = json.loads(benchfs("status", "--cluster", instance, "--json"))
-    assert [node["transport"] for node in status["nodes"]] == [REASON, REASON]
+    assert [node["transport"] for node in status["nodes"]] == [OF_A_NODE, OF_A_NODE]
     for node in ("node-0", "node-1"):
         log = (instancedir.home() / instance / node / "log").read_text()
         messages = [json.loads(line)["message"] for line in log.splitlines()]
@@ -77,5 +79,5 @@ def test_the_doctor_names_the_reason_and_the_way_out(instance: str) -> None:
     assert "seccomp" in checks[None, "io_uring"]["seen"]
     assert "io_uring_setup" in checks[None, "io_uring"]["advice"]
     for node in (None, "node-0", "node-1"):
-        assert checks[node, "transport"]["seen"] == REASON
+        assert checks[node, "transport"]["seen"] == (REASON if node is None else OF_A_NODE)
         assert checks[node, "transport"]["verdict"] == "warning"

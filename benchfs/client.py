@@ -45,6 +45,7 @@ from benchfs.rpc.messages import (
     ReadDirectoryReply,
     RemoveDirectory,
     Rename,
+    RenameHow,
     SetAttributes,
     Truncate,
     Unlink,
@@ -170,13 +171,20 @@ class AsyncClient:
             group = home_group(place.parent)
             call = connected.cluster.mutate if how.create else connected.cluster.call
             answer = await call(intent, group, request)
-            assert isinstance(answer.message, OpenReply)
-            return answer.message
+            opened = answer.message
+            assert isinstance(opened, OpenReply)
+            if opened.attributes is None and opened.type != FileType.DIRECTORY:
+                attributes = await connected.names.resolve(intent, place, opened.ino)
+                opened = opened._replace(
+                    ino=attributes.ino, type=attributes.type, attributes=attributes
+                )
+            return opened
 
         found = await connected.names.at(intent, parsed, act)
         if found.type == FileType.DIRECTORY:
             raise error(errno.EISDIR, "open", parsed.display)
-        attributes = found.attributes or await connected.names.of_inode(intent, found.ino)
+        attributes = found.attributes
+        assert attributes is not None
         if how.truncate and not found.created:
             answer = await connected.cluster.mutate(
                 intent, home_group(found.ino), Truncate(found.ino, 0)
@@ -355,12 +363,20 @@ class AsyncClient:
 
     remove = unlink
 
-    async def rename(self, source: PathLike, target: PathLike) -> None:
-        """Rename, replacing a file that has the name, atomically.
+    async def rename(
+        self, source: PathLike, target: PathLike, *, replace: bool = True, exchange: bool = False
+    ) -> None:
+        """Rename atomically, replacing a file or an empty directory that has the name.
 
-        Both names must be in one group of the cluster, and a directory stays in its directory;
-        what is not possible yet is OSError EXDEV, as between two file systems.
+        `replace=False`: FileExistsError if something has it. `exchange`: what has it gets the
+        other name. FileNotFoundError, IsADirectoryError, NotADirectoryError; OSError ENOTEMPTY,
+        EINVAL for a directory into itself, EBUSY for the root.
         """
+        how = RenameHow.EXCHANGE if exchange else RenameHow.REPLACE
+        if not replace:
+            if exchange:
+                raise ValueError("an exchange keeps both: it goes without replace=False")
+            how = RenameHow.KEEP
         connected = self._use()
         old, new = parse(source, "rename"), parse(target, "rename")
         intent = connected.intent("rename", old)
@@ -369,15 +385,13 @@ class AsyncClient:
             async def act_there(there: Place) -> None:
                 if not place.name or not there.name:
                     raise error(errno.EBUSY, "rename", old.display)
-                if home_group(place.parent) != home_group(there.parent):
-                    raise error(
-                        errno.EXDEV,
-                        "rename",
-                        old.display,
-                        text="between directories of two groups: not supported yet",
-                    )
-                request = Rename(place.parent, place.name, there.parent, there.name)
-                await connected.cluster.mutate(intent, home_group(place.parent), request)
+                _require_apart(place, there, old, new, exchange=exchange)
+                if old.directory or new.directory:
+                    await self._require_directory(connected, intent, place)
+                request = Rename(
+                    place.parent, place.name, there.parent, there.name, there.group, how
+                )
+                await connected.cluster.mutate(intent, place.group, request)
                 connected.names.forget(place.parent, place.name)
                 connected.names.forget(there.parent, there.name)
 
@@ -529,6 +543,17 @@ class _Connected:
         await self.cluster.close()
         if failure is not None:
             raise failure
+
+
+def _require_apart(
+    old: Place, new: Place, old_path: ParsedPath, new_path: ParsedPath, *, exchange: bool
+) -> None:
+    """Refuse a rename of which one path goes through the other, as far as can be seen here."""
+    if (old.parent, old.name) in new.way:
+        raise error(errno.EINVAL, "rename", old_path.display, text="it would be below itself")
+    if (new.parent, new.name) in old.way:
+        code = errno.EINVAL if exchange else errno.ENOTEMPTY
+        raise error(code, "rename", new_path.display, text=f"{old_path.display} is below it")
 
 
 def _umask() -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from lru import LRU
 
 from benchfs.cluster import Cluster, Intent
-from benchfs.errors import BenchFSError, error
+from benchfs.errors import BenchFSError, NotFoundError, error
 from benchfs.inode import ROOT_INO, FileType, home_group
 from benchfs.paths import ParsedPath
 from benchfs.rpc.messages import (
@@ -36,6 +36,8 @@ class Place(NamedTuple):
     parent: int
     name: bytes  # empty: the path is the directory `parent` itself
     remembered: bool
+    group: int  # that keeps this name
+    way: tuple[tuple[int, bytes], ...] = ()  # the entries that led to the directory
 
 
 class Names:
@@ -68,7 +70,23 @@ class Names:
         if not place.name:
             return await self.of_inode(intent, place.parent)
         found = await self.lookup(intent, place.parent, place.name)
-        return found.attributes or await self.of_inode(intent, found.ino)
+        return found.attributes or await self.resolve(intent, place, found.ino)
+
+    async def resolve(self, intent: Intent, place: Place, ino: int) -> Attributes:
+        """The attributes of the entry at a place that was found to be `ino`, at home elsewhere.
+
+        Something else may be renamed over it before they are asked for: then those of that.
+        """
+        while True:
+            try:
+                return await self.of_inode(intent, ino)
+            except NotFoundError:
+                found = await self.lookup(intent, place.parent, place.name)
+                if found.ino == ino:
+                    raise
+                if found.attributes is not None:
+                    return found.attributes
+                ino = found.ino
 
     async def of_inode(self, intent: Intent, ino: int) -> Attributes:
         """The attributes of an inode by number. ENOENT."""
@@ -97,6 +115,7 @@ class Names:
     async def _walk(self, intent: Intent, path: ParsedPath, *, remember: bool) -> Place:
         """Directories one by one; `..` goes back the way that was come, and stays at the root."""
         way = [ROOT_INO]
+        entries: list[tuple[int, bytes]] = []
         remembered = False
         parts = path.parts
         last = len(parts) - 1
@@ -104,8 +123,10 @@ class Names:
             if name == b"..":
                 if len(way) > 1:
                     way.pop()
+                    entries.pop()
             elif number == last:
-                return Place(way[-1], name, remembered)
+                group = home_group(way[-1])
+                return Place(way[-1], name, remembered, group, tuple(entries))
             else:
                 ino = self._remembered(way[-1], name) if remember else None
                 if ino is None:
@@ -115,8 +136,9 @@ class Names:
                     ino = found.ino
                 else:
                     remembered = True
+                entries.append((way[-1], name))
                 way.append(ino)
-        return Place(way[-1], b"", remembered)
+        return Place(way[-1], b"", remembered, home_group(way[-1]), tuple(entries))
 
     def _remembered(self, parent: int, name: bytes) -> int | None:
         found = self._entries.get((parent, name))

@@ -276,9 +276,15 @@ class Client:
 
     remove = unlink
 
-    def rename(self, source: PathLike, target: PathLike) -> None:
-        """Rename, replacing a file that has the name."""
-        self._run(self._client.rename, source, target)
+    def rename(
+        self, source: PathLike, target: PathLike, *, replace: bool = True, exchange: bool = False
+    ) -> None:
+        """Rename, replacing a file or an empty directory that has the name."""
+
+        async def rename() -> None:
+            await self._client.rename(source, target, replace=replace, exchange=exchange)
+
+        self._run(rename)
 
     replace = rename
 

@@ -45,6 +45,7 @@ from benchfsd.chunks import ChunkStore, DiskChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.handlers import chunks, cluster, inodes
+from benchfsd.handlers.changes import Changes
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
@@ -180,6 +181,7 @@ class Daemon:
             root = node.namespace(home_group(ROOT_INO)).inodes
             root.format_root(os.getuid(), os.getgid())
         self._purger = Purger(node)
+        self._changes = Changes(node, self._purger)
         await self._listen()
         await self._register()
         self._resume()
@@ -244,7 +246,8 @@ class Daemon:
         node = self._node
         table = {
             **cluster.table(node),
-            **NameHandlers(node, self._purger).table(),
+            **NameHandlers(node, self._changes).table(),
+            **self._changes.table(),
             **inodes.table(node),
             **chunks.ChunkHandlers(node).table(),
         }
@@ -271,6 +274,7 @@ class Daemon:
         """Take up what an earlier process began and did not finish."""
         node = self._node
         for group in node.map.groups_led_by(node.node_id):
+            self._changes.resume(group)
             for intent in node.namespace(group).intents.pending():
                 if intent.kind is IntentKind.PURGE:
                     self._purger.add(group, intent)

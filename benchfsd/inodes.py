@@ -25,6 +25,7 @@ from benchfs.rpc.messages import (
     SetAttributes,
     Truncate,
 )
+from benchfsd.holds import Holds
 from benchfsd.intents import Intents
 from benchfsd.rows import (
     NO_LAYOUT,
@@ -57,13 +58,17 @@ MAX_CHUNKS = 2**32  # the index of a chunk has 32 bits
 class Inodes:
     """The inodes whose home is `group`. One object a group: it hands out their numbers."""
 
-    __slots__ = ("_env", "_intents", "_next_counter", "_reserved_counter", "_rows", "group")
+    __slots__ = (
+        *("_env", "_holds", "_intents", "_next_counter", "_reserved_counter", "_rows"),
+        "group",
+    )
 
-    def __init__(self, group: int, rows: Rows, env: Env, intents: Intents) -> None:
+    def __init__(self, group: int, rows: Rows, env: Env, intents: Intents, holds: Holds) -> None:
         self.group = group
         self._rows = rows
         self._env = env
         self._intents = intents
+        self._holds = holds
         self._next_counter = self._reserved_counter = 0
 
     # ------------------------------------------------------------------------- rows
@@ -249,7 +254,7 @@ class Inodes:
     def drop_inode(self, message: DropInode) -> Empty:
         """Remove the inode of an empty directory. From then on nothing can be made in it.
 
-        Done already counts as done. ENOTEMPTY; ENOTDIR; EBUSY for the root.
+        Done already counts as done. ENOTEMPTY; ENOTDIR; EBUSY for the root; Held.
         """
         self.require_empty(message.ino)
         self.delete(message.ino)
@@ -269,6 +274,8 @@ class Inodes:
         some = next(self._rows.scan(entry_prefix(self.group, ino)), None)
         if some is not None or decode_inode(value).entries:
             raise RemoteError(errno.ENOTEMPTY, f"directory {ino:#x} is not empty", name)
+        self._holds.require_unsealed(ino, name)
+        self._holds.require_no_arrivals(ino, name)
 
 
 def new_inode(

@@ -6,13 +6,15 @@ so that keys sort as numbers do. Values are packed structs, little endian. This 
 no database and no rules: what may be stored is decided in `benchfsd/namespace.py`.
 
     kind      key after group and kind      value
-    ENTRY     parent ino, name              ino, type
+    ENTRY     parent ino, name              ino, type, fanout
     INODE     ino                           all of messages.Attributes
     SLOT      session, slot                 sequence, kind of answer, packed body
     INTENT    kind of intent, ino           see Intent
     COUNTER   -                             the first counter of inode numbers not yet reserved
     CHUNK     ino, chunk index              see the chunk store
     FILE      ino                           see the chunk store; a row of the node, not of a group
+    PREPARED  token, role, ino              see benchfsd/holds.py
+    MOVE      token                         see benchfsd/holds.py
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ class Kind(IntEnum):
     COUNTER = 5
     CHUNK = 6
     FILE = 7
+    PREPARED = 20
+    MOVE = 21
 
 
 class IntentKind(IntEnum):
@@ -78,6 +82,7 @@ class Entry(NamedTuple):
 
     ino: int
     type: int  # benchfs.inode.FileType
+    fanout: int = 0  # of a directory: the shards that its entries are spread over
 
 
 class Answer(NamedTuple):
@@ -206,7 +211,7 @@ def ino_of_file_key(key: bytes) -> int:
 
 # ----------------------------------------------------------------------------- values
 
-_ENTRY = struct.Struct("<QB")
+_ENTRY = struct.Struct("<QBH")
 _COUNTER = struct.Struct("<Q")
 _SLOT = struct.Struct("<QB")
 
@@ -223,9 +228,9 @@ _PLAIN_FIELDS = len(Attributes._fields) - 1  # all but the layout
 _INTENT = struct.Struct(f"<QB?{SESSION_BYTES}sHQIQIHHQ")
 
 
-def encode_entry(ino: int, file_type: int) -> bytes:
+def encode_entry(ino: int, file_type: int, fanout: int = 0) -> bytes:
     """The value of an entry."""
-    return _ENTRY.pack(ino, file_type)
+    return _ENTRY.pack(ino, file_type, fanout)
 
 
 def decode_entry(value: bytes) -> Entry:

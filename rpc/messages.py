@@ -46,6 +46,13 @@ class Op(IntEnum):
     PURGE_FILES = 54
     LEND_CHUNK = 55
     LEND_BOARD = 56
+    PREPARE_NAME = 70
+    PREPARE_PARENT = 71
+    SEAL_DIRECTORY = 72
+    LOCK_MOVES = 74
+    CONCLUDE = 75
+    GET_OUTCOME = 76
+    DROP_LINK = 77
 
 
 class Code(IntEnum):
@@ -69,6 +76,22 @@ class Envelope(NamedTuple):
     epoch: U64  # the group's epoch as the caller knows it
     slot: U16  # the caller's slot, for mutations
     sequence: U64  # its sequence number there; 0: not a mutation
+
+
+class RenameHow(IntEnum):
+    """What a rename does with something that has the new name."""
+
+    REPLACE = 0
+    KEEP = 1  # refuse: EEXIST
+    EXCHANGE = 2  # give it the old name; ENOENT if there is nothing
+
+
+class Outcome(IntEnum):
+    """What became of a change that concerns several groups."""
+
+    UNKNOWN = 0  # given up, or carried out everywhere and forgotten
+    PENDING = 1
+    COMMITTED = 2
 
 
 class Failure(NamedTuple):
@@ -299,12 +322,14 @@ class RemoveDirectory(NamedTuple):
 
 
 class Rename(NamedTuple):
-    """Give an entry another name; both names in one group."""
+    """Give an entry another name. To the group of the old name, which drives the rename."""
 
     parent: U64
     name: Name
     new_parent: U64
     new_name: Name
+    new_group: U16  # of the new name
+    how: U8  # RenameHow
 
 
 class ReadDirectory(NamedTuple):
@@ -370,6 +395,89 @@ class MakeInode(NamedTuple):
 class DropInode(NamedTuple):
     """Between nodes: remove a directory's inode if it is empty; done already counts as done."""
 
+    ino: U64
+
+
+# ------------------------------------- between groups: changes that concern several of them
+#
+# The group of the entry that goes drives a change, known by its token. The others prepare their
+# parts, then that group commits in one transaction and tells them to conclude. Whoever has
+# prepared something and hears no more asks it; what it does not know was given up.
+
+
+class PrepareName(NamedTuple):
+    """Hold a name for an inode: look-ups of it wait until the change is concluded."""
+
+    token: Token
+    coordinator: U16  # the group that drives the change
+    parent: U64
+    name: Name
+    ino: U64  # what the name is to stand for
+    type: U8
+    fanout: U16
+    how: U8  # RenameHow
+
+
+class PreparedName(NamedTuple):
+    """What the name stands for now; if that is the inode asked for, nothing was prepared."""
+
+    ino: U64  # 0: nothing
+    type: U8
+    fanout: U16
+
+
+class PrepareParent(NamedTuple):
+    """Get ready to note a directory's new parent, in the directory's home group."""
+
+    token: Token
+    coordinator: U16
+    ino: U64
+    parent: U64
+
+
+class SealDirectory(NamedTuple):
+    """Let nothing be made in an empty directory, which is to go; to its home group."""
+
+    token: Token
+    coordinator: U16
+    ino: U64
+
+
+class LockMoves(NamedTuple):
+    """Wait for the turn to move a directory, and refuse loops; to the home group of the root."""
+
+    token: Token
+    coordinator: U16
+    ino: U64
+    parent: U64  # the new one
+    other_ino: U64  # of an exchange: the other directory; 0: none
+    other_parent: U64
+
+
+class Conclude(NamedTuple):
+    """Carry out what was prepared under a token, or undo it. Done already counts as done."""
+
+    token: Token
+    commit: Bool  # false also when it is over, for what is kept until then
+
+
+class GetOutcome(NamedTuple):
+    """What became of the change that a group drives."""
+
+    token: Token
+
+
+class OutcomeReply(NamedTuple):
+    """The outcome as it is now."""
+
+    outcome: U8  # Outcome
+
+
+class DropLink(NamedTuple):
+    """Take one name from an inode that lives in this group; once for each token."""
+
+    token: Token
+    coordinator: U16
     ino: U64
 
 
@@ -487,6 +595,14 @@ OPERATIONS = _table(
     Operation(Op.TRUNCATE, Truncate, AttributesReply, True),
     Operation(Op.MAKE_INODE, MakeInode, AttributesReply, True),
     Operation(Op.DROP_INODE, DropInode, Empty, True),
+    # known by their tokens: repeats do no harm
+    Operation(Op.PREPARE_NAME, PrepareName, PreparedName, False),
+    Operation(Op.PREPARE_PARENT, PrepareParent, Empty, False),
+    Operation(Op.SEAL_DIRECTORY, SealDirectory, Empty, False),
+    Operation(Op.LOCK_MOVES, LockMoves, Empty, False),
+    Operation(Op.CONCLUDE, Conclude, Empty, False),
+    Operation(Op.GET_OUTCOME, GetOutcome, OutcomeReply, False),
+    Operation(Op.DROP_LINK, DropLink, Empty, False),
     Operation(Op.READ_CHUNK, ReadChunk, ReadChunkReply, False),
     Operation(Op.WRITE_CHUNK, WriteChunk, WriteChunkReply, True),
     Operation(Op.SYNC_FILE, SyncFile, Empty, False),

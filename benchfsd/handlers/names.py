@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+from collections.abc import Awaitable
 from typing import cast
 
 from benchfs.inode import FileType
@@ -21,15 +22,15 @@ from benchfs.rpc.messages import (
     Open,
     ReadDirectory,
     RemoveDirectory,
-    Rename,
     Unlink,
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.handlers import once
+from benchfsd.handlers.changes import Changes, patient, released
+from benchfsd.holds import Held
 from benchfsd.inodes import inherit
 from benchfsd.node import Node
-from benchfsd.purge import Purger
 from benchfsd.rows import Intent
 
 
@@ -44,22 +45,22 @@ def owner(request: Request, uid: int, gid: int) -> tuple[int, int]:
 class NameHandlers:
     """The handlers of one node."""
 
-    def __init__(self, node: Node, purger: Purger) -> None:
+    def __init__(self, node: Node, changes: Changes) -> None:
         self._node = node
-        self._purger = purger
+        self._changes = changes
 
     def table(self) -> dict[Op, Handler]:
         """Operation to handler."""
         node = self._node
-        return {
+        handlers: dict[Op, Handler] = {
             Op.LOOKUP: self.lookup,
-            Op.READ_DIRECTORY: self.read_directory,
             Op.OPEN: once.inline(node, self.open),
             Op.UNLINK: once.inline(node, self.unlink),
-            Op.RENAME: once.inline(node, self.rename),
             Op.MAKE_DIRECTORY: once.waiting(node, self.make_directory),
             Op.REMOVE_DIRECTORY: once.waiting(node, self.remove_directory),
         }
+        waiting = {op: patient(node, handler) for op, handler in handlers.items()}
+        return {**waiting, Op.READ_DIRECTORY: self.read_directory}
 
     def lookup(self, request: Request) -> Reply:
         """LOOKUP."""
@@ -67,11 +68,24 @@ class NameHandlers:
         self._node.require(group, request.envelope.epoch)
         return Reply(self._node.namespace(group).lookup(cast(Lookup, request.message)))
 
-    def read_directory(self, request: Request) -> Reply:
-        """READ_DIRECTORY."""
+    def read_directory(self, request: Request) -> Reply | Awaitable[Reply]:
+        """READ_DIRECTORY. What was coming when it was asked is there, or is not to come."""
         group = request.envelope.group
         self._node.require(group, request.envelope.epoch)
         message = cast(ReadDirectory, request.message)
+        names = self._node.namespace(group)
+        arriving = names.holds.arriving(message.ino)
+        if arriving:
+            return self._read_later(request, message, arriving)
+        return Reply(names.read_directory(message))
+
+    async def _read_later(
+        self, request: Request, message: ReadDirectory, arriving: set[bytes]
+    ) -> Reply:
+        group = request.envelope.group
+        for token in arriving:
+            held = Held(group, token, "something is being renamed into this directory")
+            await released(self._node, held, request.deadline)
         return Reply(self._node.namespace(group).read_directory(message))
 
     def open(self, request: Request) -> tuple[object, ...]:
@@ -90,19 +104,10 @@ class NameHandlers:
         return names.open(message._replace(uid=uid, gid=gid))
 
     def unlink(self, request: Request) -> tuple[object, ...]:
-        """UNLINK: the chunks are removed afterwards, by the intent that the removal wrote."""
+        """UNLINK: the chunks, or an inode elsewhere, go afterwards, as the removal wrote down."""
         group = request.envelope.group
         removed = self._node.namespace(group).unlink(cast(Unlink, request.message))
-        if removed.purge is not None:
-            self._purger.add(group, removed.purge)
-        return removed.reply
-
-    def rename(self, request: Request) -> tuple[object, ...]:
-        """RENAME; a replaced file's chunks go as in UNLINK."""
-        group = request.envelope.group
-        removed = self._node.namespace(group).rename(cast(Rename, request.message))
-        if removed.purge is not None:
-            self._purger.add(group, removed.purge)
+        self._changes.removed(group, removed)
         return removed.reply
 
     async def make_directory(self, request: Request) -> tuple[object, ...]:

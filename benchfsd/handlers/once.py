@@ -93,6 +93,36 @@ def waiting(node: Node, act: Callable[[Request], Awaitable[tuple[object, ...]]])
     return handle
 
 
+def at_once_or(
+    node: Node, act: Callable[[Request], tuple[object, ...] | None], otherwise: Handler
+) -> Handler:
+    """The handler of a mutation that mostly need not wait: `act` does it, or returns None.
+
+    Then nothing was done, and `otherwise`, made by `waiting`, is to do it.
+    """
+
+    def handle(request: Request) -> Reply | Awaitable[Reply]:
+        group = request.envelope.group
+        node.require(group, request.envelope.epoch)
+        call = slot_of(request)
+        stored = None if call is None else node.slots.replay(group, call)
+        if stored is not None:
+            return _again(request.operation, stored)
+        try:
+            message = act(request)
+        except RemoteError as exc:
+            if call is not None:
+                record_failure(node, group, call, exc)
+            raise
+        if message is None:
+            return otherwise(request)
+        if call is not None:
+            record(node, group, call, message)
+        return Reply(message)
+
+    return handle
+
+
 def record(node: Node, group: int, call: Call, message: tuple[object, ...]) -> None:
     """Store the reply to a mutation with its effect."""
     node.slots.record(group, call, Answer(FrameKind.REPLY, _pack(message)))

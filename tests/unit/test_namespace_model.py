@@ -30,7 +30,7 @@ from benchfs.rpc.messages import (
 )
 from benchfsd import rows
 from benchfsd.database import Database
-from benchfsd.namespace import Namespace
+from benchfsd.renaming import RenamingNamespace as Namespace
 from benchfsd.rows import IntentKind, Kind, Rows
 from tests.unit.memory_rows import MemoryRows
 

@@ -1,0 +1,255 @@
+"""Changes that concern several groups, in a node: their operations, and what comes after.
+
+What was prepared here and is not concluded in a second is asked about; what was committed here is
+carried to its end, however long another node is away. Both are taken up after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Awaitable
+from functools import partial
+from typing import cast
+
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    Conclude,
+    Empty,
+    GetAttributes,
+    GetOutcome,
+    Op,
+    Rename,
+)
+from benchfs.rpc.server import Call as Request
+from benchfs.rpc.server import Handler, Reply
+from benchfsd.coordinator import Answer, Coordinator
+from benchfsd.handlers import once
+from benchfsd.holds import Held
+from benchfsd.moves import wake
+from benchfsd.namespace import Removed
+from benchfsd.node import Node
+from benchfsd.participant import Participant
+from benchfsd.purge import Purger
+from benchfsd.renaming import RenamingNamespace
+
+log = logging.getLogger("benchfsd")
+
+FINISH_SECONDS = 1.0  # that a client waits for what follows the commit
+ASK_SECONDS = 1.0  # until what was prepared is asked about
+AGAIN_MOST_SECONDS = 5.0
+_ASKS = (Conclude, GetOutcome, GetAttributes)  # after which nothing more is prepared
+
+
+class Changes:
+    """The changes that one node takes part in. Implements `coordinator.Peers`."""
+
+    def __init__(self, node: Node, purger: Purger) -> None:
+        self._node = node
+        self._purger = purger
+        self._coordinator = Coordinator(self, node.env)
+        self._participant = Participant(self, self.removed)
+        self._asking = False
+
+    def table(self) -> dict[Op, Handler]:
+        """Operation to handler."""
+        rename = once.waiting(self._node, self._rename)
+        between = (
+            *(Op.PREPARE_NAME, Op.PREPARE_PARENT, Op.SEAL_DIRECTORY, Op.LOCK_MOVES),
+            *(Op.CONCLUDE, Op.GET_OUTCOME, Op.DROP_LINK),
+        )
+        return {
+            Op.RENAME: patient(
+                self._node, once.at_once_or(self._node, self._rename_at_once, rename)
+            ),
+            **dict.fromkeys(between, self._between),
+        }
+
+    # ------------------------------------------------------------------------ renames
+
+    def _rename_at_once(self, request: Request) -> tuple[object, ...] | None:
+        group = request.envelope.group
+        removed = self._node.namespace(group).rename(cast(Rename, request.message))
+        if removed is None:
+            return None
+        self.removed(group, removed)
+        return removed.reply
+
+    async def _rename(self, request: Request) -> tuple[object, ...]:
+        node, group = self._node, request.envelope.group
+        message, call = cast(Rename, request.message), once.slot_of(request)
+        if message.new_group >= node.map.group_count:
+            text = f"the cluster has no group {message.new_group}"
+            raise RemoteError(errno.EINVAL, text, message.new_name)
+
+        def record() -> None:
+            if call is not None:
+                once.record(node, group, call, Empty())
+
+        token = await self._coordinator.rename(group, message, record)
+        if token is not None:
+            done: asyncio.Future[None] = node.loop.create_future()
+            self._finish(group, token, done)
+            await asyncio.wait([done], timeout=FINISH_SECONDS)
+        return Empty()
+
+    def removed(self, group: int, removed: Removed) -> None:
+        """Carry out what follows the removal of an entry."""
+        if removed.purge is not None:
+            self._purger.add(group, removed.purge)
+        if removed.drop is not None:
+            self._finish(group, removed.drop.token)
+
+    def _finish(self, group: int, token: bytes, done: asyncio.Future[None] | None = None) -> None:
+        self._node.spawn(self._carry_on(group, token, done), "change")
+
+    async def _carry_on(self, group: int, token: bytes, done: asyncio.Future[None] | None) -> None:
+        delay = 0.1
+        await self.stored()
+        while True:
+            try:
+                await self._coordinator.finish(group, token)
+            except RemoteError as exc:
+                log.info("a change in group %d is not finished yet: %s", group, exc)
+            else:
+                if done is not None:
+                    wake(done)
+                return
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, AGAIN_MOST_SECONDS)
+
+    # ------------------------------------------------------------------ between groups
+
+    async def _between(self, request: Request) -> Reply:
+        group = request.envelope.group
+        self._node.require(group, request.envelope.epoch)
+        if request.caller.role != "node":
+            raise RemoteError(errno.EPERM, "this is asked by nodes only")
+        return Reply(await self._acted(group, request.message))
+
+    async def _acted(self, group: int, message: tuple[object, ...]) -> tuple[object, ...]:
+        if not isinstance(message, _ASKS):
+            self._ask_later()
+        return await self._participant.act(group, message)
+
+    # --------------------------------------------------------------------- for Peers
+
+    def namespace(self, group: int) -> RenamingNamespace:
+        """A group that this node leads."""
+        return self._node.namespace(group)
+
+    async def ask(self, group: int, request: tuple[object, ...], reply: type[Answer]) -> Answer:
+        """Any group's answer: of this node at once, of another by a call."""
+        if self._node.leads(group):
+            answer = await self._acted(group, request)
+        else:
+            answer = (await self._node.call_group(group, request)).message
+        assert isinstance(answer, reply)
+        return answer
+
+    async def stored(self) -> None:
+        """Return when the batch of this turn has committed."""
+        done: asyncio.Future[None] = self._node.loop.create_future()
+        self._node.database.on_commit(partial(wake, done))
+        await done
+
+    def tell_over(self, token: bytes, groups: list[int]) -> None:
+        """Tell them once; who does not hear it asks."""
+
+        async def tell() -> None:
+            for group in dict.fromkeys(groups):
+                try:
+                    await self.ask(group, Conclude(token, commit=False), Empty)
+                except RemoteError as exc:
+                    log.info("group %d will ask what became of a change: %s", group, exc)
+
+        if groups:
+            self._node.spawn(tell(), "change over")
+
+    # ----------------------------------------------------------------------- recovery
+
+    def resume(self, group: int) -> None:
+        """Take up what an earlier process left: what was not committed is given up."""
+        holds = self._node.namespace(group).holds
+        for move in holds.moves():
+            if move.committed:
+                self._finish(group, move.token)
+            else:
+                holds.forget_move(move.token)
+        if holds.all_prepared():
+            self._ask_later(0.0)
+
+    def _ask_later(self, delay: float = ASK_SECONDS) -> None:
+        if not self._asking:
+            self._asking = True
+            self._node.spawn(self._ask_all(delay), "outcomes")
+
+    async def _ask_all(self, delay: float) -> None:
+        """Ask about what was prepared before the last look, until nothing is left."""
+        known: set[tuple[int, bytes, int]] = set()
+        try:
+            while True:
+                await asyncio.sleep(delay)
+                held = self._held()
+                if not held:
+                    return
+                due = held if delay == 0.0 else held & known
+                await asyncio.gather(*[self._ask(*one) for one in due])
+                known, delay = held, ASK_SECONDS
+        finally:
+            self._asking = False
+
+    def _held(self) -> set[tuple[int, bytes, int]]:
+        """(group, token, group to ask) of all that is prepared here."""
+        return {
+            (names.group, prepared.token, prepared.coordinator)
+            for names in self._node.namespaces()
+            for prepared in names.holds.all_prepared()
+        }
+
+    async def _ask(self, group: int, token: bytes, coordinator: int) -> None:
+        try:
+            await self._participant.ask_outcome(group, token, coordinator)
+        except RemoteError as exc:
+            log.info("group %d does not say what became of a change: %s", coordinator, exc)
+
+
+def patient(node: Node, handler: Handler) -> Handler:
+    """The handler, which waits for what is held, until the caller's deadline."""
+
+    def handle(request: Request) -> Reply | Awaitable[Reply]:
+        try:
+            result = handler(request)
+        except Held as held:
+            return again(request, held)
+        return result if isinstance(result, Reply) else finish(request, result)
+
+    async def finish(request: Request, result: Awaitable[Reply]) -> Reply:
+        try:
+            return await result
+        except Held as held:
+            return await again(request, held)
+
+    async def again(request: Request, held: Held) -> Reply:
+        while True:
+            await released(node, held, request.deadline)
+            try:
+                result = handler(request)
+                return result if isinstance(result, Reply) else await result
+            except Held as exc:
+                held = exc
+
+    return handle
+
+
+async def released(node: Node, held: Held, deadline: float) -> None:
+    """Return when something under the token is released. Raises `held` at the deadline."""
+    turn: asyncio.Future[None] = node.loop.create_future()
+    holds = node.namespace(held.group).holds
+    holds.when_released(held.token, partial(wake, turn))
+    try:
+        async with asyncio.timeout_at(deadline):
+            await turn
+    except TimeoutError:
+        raise held from None

@@ -1,0 +1,74 @@
+"""What a group does when the one that drives a change asks it, and how it ends by itself.
+
+Each step is one transaction of its group (`benchfsd/renaming.py`). The shell around it, in a
+daemon or in a simulation, brings the messages here and asks about what stays prepared.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.messages import (
+    Conclude,
+    DropLink,
+    Empty,
+    GetAttributes,
+    GetOutcome,
+    LockMoves,
+    Outcome,
+    OutcomeReply,
+    PrepareName,
+    PrepareParent,
+    SealDirectory,
+)
+from benchfsd.coordinator import Peers
+from benchfsd.moves import Moves
+from benchfsd.namespace import Removed
+
+
+class Participant:
+    """The groups of one node, as others ask them.
+
+    `removed` is called with what is to be carried out after an entry was removed.
+    """
+
+    def __init__(self, peers: Peers, removed: Callable[[int, Removed], None]) -> None:
+        self._peers = peers
+        self._moves = Moves(peers)
+        self._removed = removed
+
+    async def act(self, group: int, message: tuple[object, ...]) -> tuple[object, ...]:
+        """Do what a message to a group says. Raises RemoteError."""
+        names = self._peers.namespace(group)
+        match message:
+            case PrepareName():
+                return names.prepare_name(message)
+            case PrepareParent():
+                return names.prepare_parent(message)
+            case SealDirectory():
+                return names.seal_directory(message)
+            case LockMoves():
+                return await self._moves.lock(message)
+            case Conclude(token, commit):
+                for removed in names.conclude(token, commit=commit):
+                    self._removed(group, removed)
+                return Empty()
+            case GetOutcome(token):
+                return OutcomeReply(names.holds.outcome(token))
+            case DropLink():
+                dropped = names.drop_link(message)
+                self._removed(group, dropped)
+                return dropped.reply
+            case GetAttributes():
+                return names.inodes.get_attributes(message)
+            case _:
+                raise RemoteError(errno.EINVAL, f"{type(message).__name__} is not for groups")
+
+    async def ask_outcome(self, group: int, token: bytes, coordinator: int) -> None:
+        """End what is prepared in a group, if its change is over. RemoteError: no answer."""
+        reply = await self._peers.ask(coordinator, GetOutcome(token), OutcomeReply)
+        if reply.outcome != Outcome.PENDING:
+            commit = reply.outcome == Outcome.COMMITTED
+            await self.act(group, Conclude(token, commit=commit))

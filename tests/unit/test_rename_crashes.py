@@ -15,12 +15,12 @@ import pytest
 
 from benchfs.inode import ROOT_INO, FileType, home_group
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import Code, Empty, Lookup, Rename, RenameHow
+from benchfs.rpc.messages import Code, DropInode, Empty, Lookup, Open, Rename, RenameHow
 from benchfsd.holds import Held
 from benchfsd.rows import Answer, Call
 from benchfsd.rows import FrameKind as Kind
 from benchfsd.slots import Slots
-from tests.unit.simulated_groups import Cluster, Fault, State, StoppedError
+from tests.unit.simulated_groups import LAYOUT, Cluster, Fault, State, StoppedError
 
 CALL = Call(b"session-of-16-by", 2, 77)
 GROUPS = 7
@@ -48,7 +48,10 @@ def scene(what: str, repeats: int = 0) -> Scene:
         source, new_parent, new_group = source.removesuffix(" in one group"), a2, 1
     for parent, name, kind, away in ((a, b"x", source, 3), (new_parent, b"y", target, 4)):
         near = 1 if parent != b else 2
-        if kind == "file":
+        if kind == "linked file elsewhere":
+            file = cluster.names(away).inodes.get(cluster.make_file(parent, name, away))
+            cluster.names(away).inodes.put(file._replace(nlink=2))
+        elif kind == "file":
             cluster.make_file(parent, name, near)
         elif kind == "file elsewhere":
             cluster.make_file(parent, name, away)
@@ -65,6 +68,7 @@ SCENES = (
     "file elsewhere",
     "file over file",
     "file elsewhere over file elsewhere",
+    "file over linked file elsewhere",
     "directory",
     "directory in one group",
     "directory over empty directory",
@@ -121,8 +125,12 @@ def after(before: State, message: Rename) -> State:
     if target is not None and message.how == RenameHow.EXCHANGE:
         entries[old] = target
         moved.append((target, message.parent))
-    elif target is not None and inodes.pop(target)[0] == FileType.FILE:
-        purged.add(target)
+    elif target is not None:
+        file_type, links, parent = inodes.pop(target)
+        if links > 1:
+            inodes[target] = (file_type, links - 1, parent)
+        elif file_type == FileType.FILE:
+            purged.add(target)
     for one, parent in moved:
         file_type, links, _ = inodes[one]
         if file_type == FileType.DIRECTORY:
@@ -253,6 +261,48 @@ def test_a_name_that_is_held_is_nobody_elses() -> None:
     asyncio.run(until_done(cluster, message))
 
     assert seen == {(1, True), (1, False), (2, True), (2, False)}
+
+
+def test_nothing_is_made_in_a_directory_that_is_being_replaced() -> None:
+    cluster, message = scene("directory over empty directory")
+    replaced = cluster.state().entries[message.new_parent, b"y"]
+    names = cluster.names(home_group(replaced))
+    refused = set()
+
+    def watch() -> None:
+        if replaced not in names.holds.sealed:
+            return
+        for what, operation in (
+            ("create", lambda: names.open(Open(replaced, b"new", True, True, 0, 0, 0, LAYOUT))),
+            ("mkdir", lambda: names.check_absent(replaced, b"new")),
+            ("rmdir", lambda: names.inodes.drop_inode(DropInode(replaced))),
+        ):
+            with pytest.raises(Held):
+                operation()
+            refused.add(what)
+
+    cluster.watch = watch
+    asyncio.run(until_done(cluster, message))
+
+    assert refused == {"create", "mkdir", "rmdir"}
+
+
+def test_a_directory_stays_while_something_comes_to_it() -> None:
+    cluster, message = scene("file")
+    names = cluster.names(message.new_group)
+    waited = 0
+
+    def watch() -> None:
+        nonlocal waited
+        if names.holds.arriving(message.new_parent):
+            waited += 1
+            with pytest.raises(Held):
+                names.inodes.drop_inode(DropInode(message.new_parent))
+
+    cluster.watch = watch
+    asyncio.run(until_done(cluster, message))
+
+    assert waited > 2
 
 
 async def move(cluster: Cluster, group: int, rename: Rename) -> int:

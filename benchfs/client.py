@@ -15,6 +15,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import PurePosixPath
 from types import TracebackType
 
@@ -29,6 +30,7 @@ from benchfs.inode import FileType, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.instance import find
 from benchfs.layout import check_chunk_size
+from benchfs.listing import Listing
 from benchfs.loans import LocalChunks
 from benchfs.namespace import Names, Place
 from benchfs.paths import ParsedPath, PathLike, display, parse
@@ -41,8 +43,6 @@ from benchfs.rpc.messages import (
     MakeDirectory,
     Open,
     OpenReply,
-    ReadDirectory,
-    ReadDirectoryReply,
     RemoveDirectory,
     Rename,
     RenameHow,
@@ -59,7 +59,8 @@ TIMEOUT_SECONDS = 10.0
 CACHE_BYTES = 64 * 1024 * 1024
 IN_FLIGHT_BYTES = 32 * 1024 * 1024  # of reads, and as much of writes
 ATTRIBUTE_SECONDS = 1.0
-PAGE_ENTRIES = 1000
+WIDE_FANOUT = 64  # shards of a wide directory
+AS_PARENT = 0
 FILE_MODE = 0o666
 DIRECTORY_MODE = 0o777
 
@@ -168,9 +169,8 @@ class AsyncClient:
                 os.getgid(),
                 LayoutRecord(size, first, ()),
             )
-            group = home_group(place.parent)
             call = connected.cluster.mutate if how.create else connected.cluster.call
-            answer = await call(intent, group, request)
+            answer = await call(intent, place.group, request)
             opened = answer.message
             assert isinstance(opened, OpenReply)
             if opened.attributes is None and opened.type != FileType.DIRECTORY:
@@ -247,8 +247,15 @@ class AsyncClient:
 
     # ------------------------------------------------------------ directories
 
-    async def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
-        """Make a directory. FileExistsError, FileNotFoundError for its parent."""
+    async def mkdir(
+        self, path: PathLike, mode: int = DIRECTORY_MODE, *, wide: bool | None = None
+    ) -> None:
+        """Make a directory. FileExistsError, FileNotFoundError for its parent.
+
+        `wide` spreads its entries over the cluster, for one that many clients fill at once; what
+        is made in a wide directory is wide too, unless `wide` is False.
+        """
+        fanout = AS_PARENT if wide is None else WIDE_FANOUT if wide else 1
         connected, parsed = self._use(), parse(path, "mkdir")
         intent = connected.intent("mkdir", parsed)
 
@@ -256,23 +263,30 @@ class AsyncClient:
             if not place.name:
                 raise error(errno.EEXIST, "mkdir", parsed.display)
             request = MakeDirectory(
-                place.parent, place.name, mode & ~self._umask, os.getuid(), os.getgid()
+                place.parent, place.name, mode & ~self._umask, os.getuid(), os.getgid(), fanout
             )
-            answer = await connected.cluster.mutate(intent, home_group(place.parent), request)
+            answer = await connected.cluster.mutate(intent, place.group, request)
             assert isinstance(answer.message, AttributesReply)
-            connected.names.learn(place.parent, place.name, answer.message.attributes.ino)
+            made = answer.message.attributes
+            connected.names.learn(place.parent, place.name, made.ino, made.fanout)
 
         await connected.names.at(intent, parsed, act)
 
     async def makedirs(
-        self, path: PathLike, mode: int = DIRECTORY_MODE, *, exist_ok: bool = False
+        self,
+        path: PathLike,
+        mode: int = DIRECTORY_MODE,
+        *,
+        exist_ok: bool = False,
+        wide: bool | None = None,
     ) -> None:
-        """Make a directory and what is missing above it, as os.makedirs."""
+        """Make a directory and what is missing above it, as os.makedirs; `wide` is the last."""
         parsed = parse(path, "makedirs")
         for depth in range(1, len(parsed.parts) + 1):
             part = b"/" + b"/".join(parsed.parts[:depth])
             try:
-                await self.mkdir(part, mode)
+                last = depth == len(parsed.parts)
+                await self.mkdir(part, mode, wide=wide if last else None)
             except FileExistsError:
                 if depth == len(parsed.parts) and not exist_ok:
                     raise
@@ -280,27 +294,22 @@ class AsyncClient:
             raise error(errno.EEXIST, "makedirs", parsed.display, text="it is not a directory")
 
     async def scandir(self, path: PathLike = "/") -> AsyncIterator[DirEntry]:
-        """The entries of a directory by name, each once, with attributes where they came along.
+        """The entries of a directory by name, with attributes where they came along.
 
-        Pages of the directory are fetched as the iteration goes on.
+        Pages of the directory are fetched as the iteration goes on. What is there the whole time
+        is given exactly once; what comes or goes meanwhile may be given or not.
         """
         connected, parsed = self._use(), parse(path, "scandir")
         attributes = await connected.attributes("scandir", parsed)
         if attributes.type != FileType.DIRECTORY:
             raise error(errno.ENOTDIR, "scandir", parsed.display)
         base = PurePosixPath(parsed.display)
-        after, more = b"", True
-        while more:
-            intent = connected.intent("scandir", parsed)
-            request = ReadDirectory(attributes.ino, after, PAGE_ENTRIES)
-            answer = await connected.cluster.call(intent, home_group(attributes.ino), request)
-            page = answer.message
-            assert isinstance(page, ReadDirectoryReply)
-            for entry in page.entries:
-                name = display(entry.name)
-                yield DirEntry(name, str(base / name), entry, self)
-                after = entry.name
-            more = page.more and bool(page.entries)
+        intent = partial(connected.intent, "scandir", parsed)
+        listing = Listing(connected.cluster, attributes.ino, attributes.fanout, intent)
+        async for entry, page in listing.entries():
+            name = display(entry.name)
+            more = partial(page.attributes, entry)
+            yield DirEntry(name, str(base / name), entry, self, more)
 
     async def listdir(self, path: PathLike = "/") -> list[str]:
         """The names in a directory, sorted by their bytes."""
@@ -316,7 +325,7 @@ class AsyncClient:
                 code = errno.EBUSY if not parsed.parts else errno.EINVAL
                 raise error(code, "rmdir", parsed.display)
             request = RemoveDirectory(place.parent, place.name)
-            await connected.cluster.mutate(intent, home_group(place.parent), request)
+            await connected.cluster.mutate(intent, place.group, request)
             connected.names.forget(place.parent, place.name)
 
         await connected.names.at(intent, parsed, act)
@@ -357,7 +366,7 @@ class AsyncClient:
             if parsed.directory:
                 await self._require_directory(connected, intent, place)
             request = Unlink(place.parent, place.name)
-            await connected.cluster.mutate(intent, home_group(place.parent), request)
+            await connected.cluster.mutate(intent, place.group, request)
 
         await connected.names.at(intent, parsed, act)
 
@@ -450,7 +459,7 @@ class AsyncClient:
             return None
 
     async def _require_directory(self, connected: _Connected, intent: Intent, place: Place) -> None:
-        found = await connected.names.lookup(intent, place.parent, place.name)
+        found = await connected.names.lookup(intent, place.parent, place.name, place.group)
         if found.type != FileType.DIRECTORY:
             raise error(errno.ENOTDIR, intent.operation, intent.path)
 

@@ -16,7 +16,7 @@ from lru import LRU
 
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import BenchFSError, NotFoundError, error
-from benchfs.inode import ROOT_INO, FileType, home_group
+from benchfs.inode import ROOT_INO, FileType, home_group, shard_group, shard_of
 from benchfs.paths import ParsedPath
 from benchfs.rpc.messages import (
     Attributes,
@@ -36,8 +36,24 @@ class Place(NamedTuple):
     parent: int
     name: bytes  # empty: the path is the directory `parent` itself
     remembered: bool
-    group: int  # that keeps this name
+    group: int  # that keeps this name; the directory's home if there is none
     way: tuple[tuple[int, bytes], ...] = ()  # the entries that led to the directory
+
+
+class Directory(NamedTuple):
+    """Where names in a directory are to be asked for."""
+
+    ino: int
+    fanout: int
+
+    def group_of(self, name: bytes, group_count: int) -> int:
+        """The group that keeps the entry `name`."""
+        if self.fanout <= 1:
+            return home_group(self.ino)
+        return shard_group(self.ino, shard_of(name, self.fanout), group_count)
+
+
+ROOT = Directory(ROOT_INO, 1)
 
 
 class Names:
@@ -47,8 +63,8 @@ class Names:
         self._cluster = cluster
         self._entry_seconds = entry_seconds
         self._loop = asyncio.get_running_loop()
-        # (parent, name) of a directory -> (its inode, good until)
-        self._entries: LRU[tuple[int, bytes], tuple[int, float]] = LRU(ENTRIES_MOST)
+        # (parent, name) of a directory -> (what is known of it, good until)
+        self._entries: LRU[tuple[int, bytes], tuple[Directory, float]] = LRU(ENTRIES_MOST)
 
     async def at(
         self,
@@ -69,7 +85,7 @@ class Names:
         """The attributes of what is at a place. ENOENT."""
         if not place.name:
             return await self.of_inode(intent, place.parent)
-        found = await self.lookup(intent, place.parent, place.name)
+        found = await self.lookup(intent, place.parent, place.name, place.group)
         return found.attributes or await self.resolve(intent, place, found.ino)
 
     async def resolve(self, intent: Intent, place: Place, ino: int) -> Attributes:
@@ -81,7 +97,7 @@ class Names:
             try:
                 return await self.of_inode(intent, ino)
             except NotFoundError:
-                found = await self.lookup(intent, place.parent, place.name)
+                found = await self.lookup(intent, place.parent, place.name, place.group)
                 if found.ino == ino:
                     raise
                 if found.attributes is not None:
@@ -94,19 +110,23 @@ class Names:
         assert isinstance(answer.message, AttributesReply)
         return answer.message.attributes
 
-    async def lookup(self, intent: Intent, parent: int, name: bytes) -> LookupReply:
-        """One entry. ENOENT, ENOTDIR."""
-        answer = await self._cluster.call(intent, home_group(parent), Lookup(parent, name))
+    async def lookup(
+        self, intent: Intent, parent: int, name: bytes, group: int | None = None
+    ) -> LookupReply:
+        """One entry, in a `group` (None: of a directory that is not wide). ENOENT, ENOTDIR."""
+        where = home_group(parent) if group is None else group
+        answer = await self._cluster.call(intent, where, Lookup(parent, name))
         found = answer.message
         assert isinstance(found, LookupReply)
         if found.type == FileType.DIRECTORY:
-            self.learn(parent, name, found.ino)
+            self.learn(parent, name, found.ino, found.fanout)
         return found
 
-    def learn(self, parent: int, name: bytes, ino: int) -> None:
+    def learn(self, parent: int, name: bytes, ino: int, fanout: int) -> None:
         """Remember a directory."""
         if self._entry_seconds > 0:
-            self._entries[parent, name] = (ino, self._loop.time() + self._entry_seconds)
+            until = self._loop.time() + self._entry_seconds
+            self._entries[parent, name] = (Directory(ino, fanout), until)
 
     def forget(self, parent: int, name: bytes) -> None:
         """This client changed the entry."""
@@ -114,7 +134,8 @@ class Names:
 
     async def _walk(self, intent: Intent, path: ParsedPath, *, remember: bool) -> Place:
         """Directories one by one; `..` goes back the way that was come, and stays at the root."""
-        way = [ROOT_INO]
+        way = [ROOT]
+        groups = self._cluster.map.group_count
         entries: list[tuple[int, bytes]] = []
         remembered = False
         parts = path.parts
@@ -125,22 +146,25 @@ class Names:
                     way.pop()
                     entries.pop()
             elif number == last:
-                group = home_group(way[-1])
-                return Place(way[-1], name, remembered, group, tuple(entries))
+                group = way[-1].group_of(name, groups)
+                return Place(way[-1].ino, name, remembered, group, tuple(entries))
             else:
-                ino = self._remembered(way[-1], name) if remember else None
-                if ino is None:
-                    found = await self.lookup(intent, way[-1], name)
+                parent = way[-1]
+                directory = self._remembered(parent.ino, name) if remember else None
+                if directory is None:
+                    group = parent.group_of(name, groups)
+                    found = await self.lookup(intent, parent.ino, name, group)
                     if found.type != FileType.DIRECTORY:
                         raise error(errno.ENOTDIR, intent.operation, intent.path)
-                    ino = found.ino
+                    directory = Directory(found.ino, found.fanout)
                 else:
                     remembered = True
-                entries.append((way[-1], name))
-                way.append(ino)
-        return Place(way[-1], b"", remembered, home_group(way[-1]), tuple(entries))
+                entries.append((parent.ino, name))
+                way.append(directory)
+        ino = way[-1].ino
+        return Place(ino, b"", remembered, home_group(ino), tuple(entries))
 
-    def _remembered(self, parent: int, name: bytes) -> int | None:
+    def _remembered(self, parent: int, name: bytes) -> Directory | None:
         found = self._entries.get((parent, name))
         if found is None or found[1] < self._loop.time():
             return None

@@ -236,17 +236,28 @@ class Client:
 
         self._run(set_times)
 
-    def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
-        """Make a directory."""
-        self._run(self._client.mkdir, path, mode)
+    def mkdir(
+        self, path: PathLike, mode: int = DIRECTORY_MODE, *, wide: bool | None = None
+    ) -> None:
+        """Make a directory; a `wide` one spreads its entries over the cluster."""
+
+        async def make() -> None:
+            await self._client.mkdir(path, mode, wide=wide)
+
+        self._run(make)
 
     def makedirs(
-        self, path: PathLike, mode: int = DIRECTORY_MODE, *, exist_ok: bool = False
+        self,
+        path: PathLike,
+        mode: int = DIRECTORY_MODE,
+        *,
+        exist_ok: bool = False,
+        wide: bool | None = None,
     ) -> None:
         """Make a directory and what is missing above it."""
 
         async def make() -> None:
-            await self._client.makedirs(path, mode, exist_ok=exist_ok)
+            await self._client.makedirs(path, mode, exist_ok=exist_ok, wide=wide)
 
         self._run(make)
 

@@ -21,9 +21,11 @@ from benchfs.rpc.messages import (
     PreparedName,
     PrepareName,
     PrepareParent,
+    RemoveDirectory,
     Rename,
     RenameHow,
     SealDirectory,
+    SealedDirectory,
 )
 from benchfsd.holds import TOKEN_BYTES
 from benchfsd.renaming import Begun, RenamingNamespace
@@ -40,6 +42,11 @@ class Peers(Protocol):
 
     def namespace(self, group: int) -> RenamingNamespace:
         """A group that this node leads."""
+        ...
+
+    @property
+    def group_count(self) -> int:
+        """How many groups the cluster has."""
         ...
 
     async def ask(self, group: int, request: tuple[object, ...], reply: type[Answer]) -> Answer:
@@ -91,6 +98,24 @@ class Coordinator:
         await self._peers.stored()
         return token
 
+    async def remove_directory(
+        self, group: int, message: RemoveDirectory, record: Callable[[], None]
+    ) -> bytes:
+        """Seal a wide directory and commit its removal. Returns the token, as `rename`."""
+        names = self._peers.namespace(group)
+        token, entry = names.begin_remove(message, self._env.rng.token_bytes(TOKEN_BYTES))
+        asked: list[int] = []
+        try:
+            await self._seal(group, token, entry.ino, asked)
+        except BaseException:
+            names.holds.forget_move(token)
+            self._peers.tell_over(token, asked)
+            raise
+        names.commit(token, None, tuple(dict.fromkeys(asked)), moves=False)
+        record()
+        await self._peers.stored()
+        return token
+
     async def _prepare(
         self, group: int, message: Rename, begun: Begun, asked: list[int]
     ) -> Entry | None:
@@ -118,11 +143,23 @@ class Coordinator:
             )
         replaces = target is not None and how != RenameHow.EXCHANGE
         if target is not None and replaces and target.type == FileType.DIRECTORY:
-            asked.append(home_group(target.ino))
-            await self._peers.ask(
-                home_group(target.ino), SealDirectory(token, group, target.ino), Empty
-            )
+            await self._seal(group, token, target.ino, asked)
         return target
+
+    async def _seal(self, group: int, token: bytes, ino: int, asked: list[int]) -> None:
+        """Seal all parts of a directory: its home first, from then on no part is added."""
+        home = home_group(ino)
+        asked.append(home)
+        seal = SealDirectory(token, group, ino)
+        sealed = await self._peers.ask(home, seal, SealedDirectory)
+        asked += sealed.groups
+        outcomes = await asyncio.gather(
+            *[self._peers.ask(one, seal, SealedDirectory) for one in sealed.groups],
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def finish(self, group: int, token: bytes) -> None:
         """Carry out a committed change everywhere; may be repeated. RemoteError: not yet."""

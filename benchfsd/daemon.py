@@ -44,7 +44,7 @@ from benchfsd import metrics
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
-from benchfsd.handlers import chunks, cluster, inodes
+from benchfsd.handlers import chunks, cluster, inodes, wide
 from benchfsd.handlers.changes import Changes
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
@@ -244,11 +244,13 @@ class Daemon:
 
     def _handlers(self) -> dict[Op, Handler]:
         node = self._node
+        of_inodes = inodes.table(node)
         table = {
             **cluster.table(node),
             **NameHandlers(node, self._changes).table(),
             **self._changes.table(),
-            **inodes.table(node),
+            **of_inodes,
+            **wide.table(node, self._changes, of_inodes),
             **chunks.ChunkHandlers(node).table(),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}

@@ -78,7 +78,7 @@ class Holds:
 
     __slots__ = (
         *("_arriving", "_group", "_moves", "_prepared", "_rows", "_waiting"),
-        *("mover", "names", "sealed"),
+        *("mover", "names", "version", "sealed"),
     )
 
     def __init__(self, group: int, rows: Rows) -> None:
@@ -92,6 +92,7 @@ class Holds:
         # is what operations on names look at first.
         self.names: dict[tuple[int, bytes], bytes] = {}
         self.sealed: dict[int, bytes] = {}  # directory -> token
+        self.version = 0  # of what a registration under way must not have missed
         self.mover: bytes | None = None
         for _, value in rows.scan(kind_prefix(group, Kind.MOVE)):
             self._index_move(_decode_move(value))
@@ -201,6 +202,7 @@ class Holds:
                     del self._arriving[prepared.parent]
             elif prepared.role is Role.DIRECTORY:
                 self.sealed.pop(prepared.ino, None)
+                self.version += 1
             elif prepared.role is Role.MOVES:
                 self.mover = None
         if concluded:

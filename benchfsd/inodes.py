@@ -40,6 +40,7 @@ from benchfsd.rows import (
     encode_inode,
     entry_prefix,
     inode_key,
+    part_key,
     type_of_inode,
 )
 
@@ -234,11 +235,18 @@ class Inodes:
     def make_inode(self, message: MakeInode) -> AttributesReply:
         """Make a directory's inode in this group. Its entry is made by the parent's group."""
         inode = self._new_directory(
-            self.allocate(), message.parent, message.mode, message.uid, message.gid
+            self.allocate(),
+            message.parent,
+            message.mode,
+            message.uid,
+            message.gid,
+            max(1, message.fanout),
         )
         return AttributesReply(inode)
 
-    def _new_directory(self, ino: int, parent: int, mode: int, uid: int, gid: int) -> Attributes:
+    def _new_directory(  # noqa: PLR0917 (the parts of an inode)
+        self, ino: int, parent: int, mode: int, uid: int, gid: int, fanout: int = 1
+    ) -> Attributes:
         inode = new_inode(
             ino,
             FileType.DIRECTORY,
@@ -247,7 +255,7 @@ class Inodes:
             gid=gid,
             now_ns=self._env.clock.time_ns(),
             layout=NO_LAYOUT,
-        )._replace(parent=parent, fanout=1)
+        )._replace(parent=parent, fanout=fanout)
         self.put(inode)
         return inode
 
@@ -262,7 +270,8 @@ class Inodes:
 
     def require_empty(self, ino: int, name: bytes = b"") -> None:
         """Raise RemoteError unless the directory may be dropped. See `drop_inode`."""
-        value = self._rows.get(inode_key(self.group, ino))
+        key = inode_key if home_group(ino) == self.group else part_key
+        value = self._rows.get(key(self.group, ino))
         if value is None:
             return
         if ino == ROOT_INO:

@@ -4,7 +4,8 @@ Pure over rows and Env, with no sockets. Each function is synchronous and checks
 before it writes, so that one that raises has written nothing; errors are RemoteErrors with an
 errno and the name. Exactly-once is not done here (`benchfsd/slots.py`), nor are permissions.
 
-A directory's entries live in its home group, with its inode. A new file's inode is made in
+A directory's entries live in its home group, with its inode; those of a wide one in several
+groups, each of which has a part (`benchfsd/parts.py`). A new file's inode is made in
 the group of its entry, a new directory's in a home group of its own; so making and removing
 a directory concerns two groups, and the handlers put it together from these steps:
 
@@ -34,6 +35,7 @@ from benchfs.paths import check_name
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     Attributes,
+    Code,
     Empty,
     EntryRecord,
     LayoutRecord,
@@ -64,6 +66,7 @@ from benchfsd.rows import (
     inode_with_entry_change,
     mode_and_gid_of_inode,
     name_of_entry_key,
+    part_key,
     type_of_inode,
 )
 
@@ -85,6 +88,15 @@ class Removed(NamedTuple):
     reply: Empty
     purge: Intent | None
     drop: Move | None = None
+
+
+class UnregisteredError(RemoteError):
+    """The first entry of a directory in this group: NOT_READY until it is registered."""
+
+    def __init__(self, group: int, ino: int, name: bytes) -> None:
+        super().__init__(Code.NOT_READY, f"directory {ino:#x} has no part in group {group}", name)
+        self.group = group
+        self.ino = ino
 
 
 class Namespace:
@@ -109,7 +121,7 @@ class Namespace:
             self.holds.require_visible(parent, name)
         self._directory(parent, name)
         entry = self._entry(parent, name)
-        return LookupReply(entry.ino, entry.type, self._attributes(entry, name))
+        return LookupReply(entry.ino, entry.type, self._attributes(entry, name), entry.fanout)
 
     def read_directory(self, message: ReadDirectory) -> ReadDirectoryReply:
         """A page of entries by name, after `after`. ENOENT, ENOTDIR.
@@ -126,11 +138,12 @@ class Namespace:
         for key, value in self._rows.scan(entry_prefix(self.group, ino), after_key):
             name = name_of_entry_key(key)
             entry = decode_entry(value)
-            inode = self.inodes.find(entry.ino) if self._is_local(entry.ino) else None
+            whole = self._is_local(entry.ino) and entry.fanout <= 1
+            inode = self.inodes.find(entry.ino) if whole else None
             page_bytes += ENTRY_BYTES + len(name) + (3 * len(inode.layout.stripe) if inode else 0)
             if len(entries) == most or (entries and page_bytes > PAGE_BYTES):
                 return ReadDirectoryReply(tuple(entries), more=True)
-            entries.append(EntryRecord(name, entry.ino, entry.type, inode))
+            entries.append(EntryRecord(name, entry.ino, entry.type, inode, entry.fanout))
         return ReadDirectoryReply(tuple(entries), more=False)
 
     # ----------------------------------------------------------------------- making
@@ -144,7 +157,7 @@ class Namespace:
         parent, name = message.parent, message.name
         if self.holds.names:
             self.holds.require_visible(parent, name)
-        directory = self._directory(parent, name)
+        directory = self._directory(parent, name, new=message.create)
         entry = self._find(parent, name)
         if entry is not None:
             if message.create and message.exclusive:
@@ -177,9 +190,14 @@ class Namespace:
         """Whether the directory, if it is one, has no entry of this name."""
         return self._find(parent, name) is None
 
+    def is_wide(self, parent: int, name: bytes) -> bool:
+        """Whether the name is of a directory whose entries are in several groups."""
+        entry = self._find(parent, name)
+        return entry is not None and entry.fanout > 1
+
     def check_absent(self, parent: int, name: bytes) -> Attributes:
         """The directory in which `name` may be made. ENOENT, ENOTDIR, EEXIST, EINVAL; Held."""
-        directory = self._directory(parent, name)
+        directory = self._directory(parent, name, new=True)
         self._require_absent(parent, name)
         return decode_inode(directory)
 
@@ -187,7 +205,7 @@ class Namespace:
         self, parent: int, name: bytes, ino: int, file_type: FileType, fanout: int = 0
     ) -> None:
         """Give an inode, which may be at home anywhere, a name. Errors as of `check_absent`."""
-        directory = self._directory(parent, name)
+        directory = self._directory(parent, name, new=True)
         self._require_absent(parent, name)
         now_ns = self._env.clock.time_ns()
         self._put_entry(parent, directory, name, Entry(ino, file_type, fanout), now_ns)
@@ -252,16 +270,25 @@ class Namespace:
     def _is_local(self, ino: int) -> bool:
         return home_group(ino) == self.group
 
-    def _directory(self, ino: int, name: bytes = b"") -> bytes:
-        """The value of the directory's inode. ENOENT if it is not here, ENOTDIR."""
-        value = self._rows.get(inode_key(self.group, ino))
+    def _directory(self, ino: int, name: bytes = b"", *, new: bool = False) -> bytes:
+        """The value of the directory's inode, or of its part here. ENOENT, ENOTDIR.
+
+        `new`: an entry may be made, so that a part may be, too: UnregisteredError.
+        """
+        value = self._rows.get(self._directory_key(ino))
         if value is None:
+            if new and not self._is_local(ino):
+                raise UnregisteredError(self.group, ino, name)
             raise RemoteError(
                 errno.ENOENT, f"there is no directory {ino:#x} in group {self.group}", name
             )
         if type_of_inode(value) != FileType.DIRECTORY:
             raise RemoteError(errno.ENOTDIR, f"inode {ino:#x} is not a directory", name)
         return value
+
+    def _directory_key(self, ino: int) -> bytes:
+        key = inode_key if self._is_local(ino) else part_key
+        return key(self.group, ino)
 
     def _find(self, parent: int, name: bytes) -> Entry | None:
         value = self._rows.get(entry_key(self.group, parent, name))
@@ -281,8 +308,10 @@ class Namespace:
             raise RemoteError(errno.EEXIST, "there is an entry of this name", name)
 
     def _attributes(self, entry: Entry, name: bytes) -> Attributes | None:
-        """The inode of an entry; None if another group has to be asked."""
-        return self._local_inode(entry, name) if self._is_local(entry.ino) else None
+        """The inode of an entry; None if another group has to be asked, or several."""
+        if entry.fanout > 1 or not self._is_local(entry.ino):
+            return None
+        return self._local_inode(entry, name)
 
     def _local_inode(self, entry: Entry, name: bytes) -> Attributes:
         """The inode of an entry, which has to be at home here."""
@@ -334,9 +363,7 @@ class Namespace:
 
     def _touch(self, ino: int, directory: bytes, delta: int, now_ns: int) -> None:
         """Note that `delta` entries came to a directory whose inode had the value `directory`."""
-        self._rows.put(
-            inode_key(self.group, ino), inode_with_entry_change(directory, now_ns, delta)
-        )
+        self._rows.put(self._directory_key(ino), inode_with_entry_change(directory, now_ns, delta))
 
 
 def require_name(name: bytes) -> None:

@@ -16,16 +16,21 @@ from benchfs.rpc.messages import (
     Empty,
     GetAttributes,
     GetOutcome,
+    GetPart,
     LockMoves,
     Outcome,
     OutcomeReply,
+    PreparedName,
     PrepareName,
     PrepareParent,
+    RegisterPart,
     SealDirectory,
+    SetPart,
 )
 from benchfsd.coordinator import Peers
 from benchfsd.moves import Moves
-from benchfsd.namespace import Removed
+from benchfsd.namespace import Removed, UnregisteredError
+from benchfsd.parts import register
 
 
 class Participant:
@@ -44,7 +49,7 @@ class Participant:
         names = self._peers.namespace(group)
         match message:
             case PrepareName():
-                return names.prepare_name(message)
+                return await self._prepare_name(group, message)
             case PrepareParent():
                 return names.prepare_parent(message)
             case SealDirectory():
@@ -61,10 +66,24 @@ class Participant:
                 dropped = names.drop_link(message)
                 self._removed(group, dropped)
                 return dropped.reply
+            case RegisterPart():
+                return names.parts.register(message, self._peers.group_count)
+            case GetPart():
+                return names.parts.get(message)
+            case SetPart():
+                return names.parts.set(message)
             case GetAttributes():
                 return names.inodes.get_attributes(message)
             case _:
                 raise RemoteError(errno.EINVAL, f"{type(message).__name__} is not for groups")
+
+    async def _prepare_name(self, group: int, message: PrepareName) -> PreparedName:
+        names = self._peers.namespace(group)
+        try:
+            return names.prepare_name(message)
+        except UnregisteredError as missing:
+            await register(self._peers, group, missing.ino)
+        return names.prepare_name(message)
 
     async def ask_outcome(self, group: int, token: bytes, coordinator: int) -> None:
         """End what is prepared in a group, if its change is over. RemoteError: no answer."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 from typing import NamedTuple
 
+from benchfs.env import Env
 from benchfs.inode import FileType
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
@@ -27,13 +28,16 @@ from benchfs.rpc.messages import (
     PreparedName,
     PrepareName,
     PrepareParent,
+    RemoveDirectory,
     Rename,
     RenameHow,
     SealDirectory,
+    SealedDirectory,
 )
 from benchfsd.holds import Move, Prepared, Role
 from benchfsd.namespace import Namespace, Removed, require_name
-from benchfsd.rows import Entry, IntentKind, encode_entry, entry_key
+from benchfsd.parts import Parts
+from benchfsd.rows import Entry, IntentKind, Rows, encode_entry, entry_key
 
 NOTHING = Removed(Empty(), None)
 
@@ -48,7 +52,11 @@ class Begun(NamedTuple):
 class RenamingNamespace(Namespace):
     """The names in one group, with renames."""
 
-    __slots__ = ()
+    __slots__ = ("parts",)
+
+    def __init__(self, group: int, rows: Rows, env: Env) -> None:
+        super().__init__(group, rows, env)
+        self.parts = Parts(group, rows, self.inodes, self.holds)
 
     # ------------------------------------------------------------------ one transaction
 
@@ -63,10 +71,11 @@ class RenamingNamespace(Namespace):
         how = _how(message.how, name)
         if new_group != self.group:
             return None
-        for directory, held_name in ((parent, name), (new_parent, new_name)):
-            self.holds.require_free(directory, held_name)
-        directories = self._directory(parent, name), self._directory(new_parent, new_name)
+        self.holds.require_free(parent, name)
+        self.holds.require_free(new_parent, new_name)
+        directory = self._directory(parent, name)
         entry = self._entry(parent, name)
+        new_directory = self._directory(new_parent, new_name, new=True)
         require_name(new_name)
         target = self._find(new_parent, new_name)
         if not _require_possible(entry, target, how, new_name):
@@ -92,13 +101,25 @@ class RenamingNamespace(Namespace):
         self._set_entry(new_parent, new_name, entry)
         went, came = -1 if becomes is None else 0, 1 if target is None else 0
         if parent == new_parent:
-            self._touch(parent, directories[0], went + came, now_ns)
+            self._touch(parent, directory, went + came, now_ns)
         else:
-            self._touch(parent, directories[0], went, now_ns)
-            self._touch(new_parent, directories[1], came, now_ns)
+            self._touch(parent, directory, went, now_ns)
+            self._touch(new_parent, new_directory, came, now_ns)
         return removed
 
     # -------------------------------------------------------------------- the old name
+
+    def begin_remove(self, message: RemoveDirectory, token: bytes) -> Begun:
+        """First step of removing a wide directory: its name is held. ENOENT, ENOTDIR; Held."""
+        parent, name = message
+        self.holds.require_free(parent, name)
+        self._directory(parent, name)
+        entry = self._entry(parent, name)
+        if entry.type != FileType.DIRECTORY:
+            raise RemoteError(errno.ENOTDIR, "this is not a directory", name)
+        self._require_staying(entry, None, name)
+        self.holds.put_move(Move(token, parent=parent, name=name))
+        return Begun(token, entry)
 
     def begin_rename(self, message: Rename, token: bytes) -> Begun:
         """First step: the old name is held. ENOENT, ENOTDIR, EINVAL; Held, NOT_READY."""
@@ -142,7 +163,7 @@ class RenamingNamespace(Namespace):
         if not self.holds.prepared(token, Role.NAME):
             self.holds.require_free(parent, name)
             self.holds.require_unsealed(parent, name)
-            self._directory(parent, name)
+            self._directory(parent, name, new=True)
             require_name(name)
             target = self._find(parent, name)
             if not _require_possible(entry, target, how, name):
@@ -169,14 +190,15 @@ class RenamingNamespace(Namespace):
         )
         return Empty()
 
-    def seal_directory(self, message: SealDirectory) -> Empty:
-        """Let nothing be made in a directory that is to be replaced. ENOENT, ENOTEMPTY; Held."""
+    def seal_directory(self, message: SealDirectory) -> SealedDirectory:
+        """Let nothing be made in a directory that is to go. ENOENT, ENOTEMPTY; Held."""
         token, coordinator, ino = message
         if self.holds.sealed.get(ino) != token:
-            self.inodes.get(ino)
+            if self._is_local(ino):
+                self.inodes.get(ino)
             self.inodes.require_empty(ino)
             self.holds.prepare(Prepared(token, Role.DIRECTORY, coordinator, ino))
-        return Empty()
+        return SealedDirectory(self.parts.used(ino) if self._is_local(ino) else ())
 
     def drop_link(self, message: DropLink) -> Removed:
         """Take one name from an inode that lives here, once for each token."""
@@ -203,7 +225,8 @@ class RenamingNamespace(Namespace):
             if prepared.role is Role.NAME:
                 removed.append(self._install(prepared, now_ns))
             elif prepared.role is Role.DIRECTORY:
-                self.inodes.delete(prepared.ino)
+                self._rows.delete(self._directory_key(prepared.ino))
+                self.parts.forget_used(prepared.ino)
             elif prepared.role is Role.PARENT:
                 self._set_parent(prepared, now_ns)
         return removed

@@ -15,6 +15,8 @@ no database and no rules: what may be stored is decided in `benchfsd/namespace.p
     FILE      ino                           see the chunk store; a row of the node, not of a group
     PREPARED  token, role, ino              see benchfsd/holds.py
     MOVE      token                         see benchfsd/holds.py
+    PART      ino                           of a directory at home elsewhere: as an INODE
+    USED      ino, group                    empty: the group has a part of the directory
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ class Kind(IntEnum):
     FILE = 7
     PREPARED = 20
     MOVE = 21
+    PART = 22
+    USED = 23
 
 
 class IntentKind(IntEnum):
@@ -170,6 +174,16 @@ def slot_key(group: int, session: bytes, slot: int) -> bytes:
 def session_of_slot_key(key: bytes) -> bytes:
     """The session in a key that `slot_key` made."""
     return key[_KIND_KEY.size : _KIND_KEY.size + SESSION_BYTES]
+
+
+def part_key(group: int, ino: int) -> bytes:
+    """This group's part of the directory `ino`, which is at home in another."""
+    return _pack_ino_key(group, Kind.PART, ino)
+
+
+def used_prefix(group: int, ino: int) -> bytes:
+    """What the keys of all groups with parts of the directory `ino` start with."""
+    return _pack_ino_key(group, Kind.USED, ino)
 
 
 def intent_key(group: int, kind: IntentKind, ino: int) -> bytes:

@@ -33,10 +33,12 @@ class Op(IntEnum):
     REMOVE_DIRECTORY = 24
     RENAME = 25
     READ_DIRECTORY = 26
+    GET_PARTS = 27
     GET_ATTRIBUTES = 30
     SET_ATTRIBUTES = 31
     REPORT_SIZE = 32
     TRUNCATE = 33
+    GET_MANY_ATTRIBUTES = 34
     MAKE_INODE = 40
     DROP_INODE = 41
     READ_CHUNK = 50
@@ -49,10 +51,13 @@ class Op(IntEnum):
     PREPARE_NAME = 70
     PREPARE_PARENT = 71
     SEAL_DIRECTORY = 72
+    REGISTER_PART = 73
     LOCK_MOVES = 74
     CONCLUDE = 75
     GET_OUTCOME = 76
     DROP_LINK = 77
+    GET_PART = 78
+    SET_PART = 79
 
 
 class Code(IntEnum):
@@ -164,6 +169,7 @@ class EntryRecord(NamedTuple):
     ino: U64
     type: U8
     attributes: Attributes | None
+    fanout: U16  # of a directory: the shards of its entries
 
 
 # ---------------------------------------------------------------- hello
@@ -267,6 +273,7 @@ class LookupReply(NamedTuple):
     ino: U64
     type: U8
     attributes: Attributes | None
+    fanout: U16  # of a directory: tells where to ask for names in it
 
 
 class Open(NamedTuple):
@@ -299,6 +306,7 @@ class MakeDirectory(NamedTuple):
     mode: U16
     uid: U32
     gid: U32
+    fanout: U16  # shards of its entries, no more than there are groups; 0: as its parent has
 
 
 class AttributesReply(NamedTuple):
@@ -332,8 +340,20 @@ class Rename(NamedTuple):
     how: U8  # RenameHow
 
 
+class GetParts(NamedTuple):
+    """Where a directory's entries are; to its home group."""
+
+    ino: U64
+
+
+class PartsReply(NamedTuple):
+    """The groups that may have entries, each to be read by itself."""
+
+    groups: Annotated[tuple[U16, ...], Limit(65_535)]
+
+
 class ReadDirectory(NamedTuple):
-    """Entries in the order of their names, after the name `after` (empty: from the start)."""
+    """Entries of one part in the order of their names, after the name `after` (empty: all)."""
 
     ino: U64
     after: Name
@@ -354,6 +374,18 @@ class GetAttributes(NamedTuple):
     """Attributes of an inode by number."""
 
     ino: U64
+
+
+class GetManyAttributes(NamedTuple):
+    """Attributes of inodes of any groups; to a node that leads some of them."""
+
+    inos: Annotated[tuple[U64, ...], Limit(1024)]
+
+
+class ManyAttributesReply(NamedTuple):
+    """In the order of the request, as many as fit; none for what has to be asked for alone."""
+
+    attributes: Annotated[tuple[Attributes | None, ...], Limit(1024)]
 
 
 class SetAttributes(NamedTuple):
@@ -390,6 +422,7 @@ class MakeInode(NamedTuple):
     mode: U16
     uid: U32
     gid: U32
+    fanout: U16
 
 
 class DropInode(NamedTuple):
@@ -436,11 +469,36 @@ class PrepareParent(NamedTuple):
 
 
 class SealDirectory(NamedTuple):
-    """Let nothing be made in an empty directory, which is to go; to its home group."""
+    """Let nothing be made in an empty directory, which is to go; to each of its parts."""
 
     token: Token
     coordinator: U16
     ino: U64
+
+
+class SealedDirectory(NamedTuple):
+    """The other groups that have parts of it: no more can come. From the home group only."""
+
+    groups: Annotated[tuple[U16, ...], Limit(65_535)]
+
+
+class RegisterPart(NamedTuple):
+    """Before the first entry of a directory in a group; to the directory's home group."""
+
+    ino: U64
+    group: U16
+
+
+class GetPart(NamedTuple):
+    """A directory's attributes with the entries and the times of one part; ENOENT: none yet."""
+
+    ino: U64
+
+
+class SetPart(NamedTuple):
+    """Rights of a directory changed: a part notes them, unless it knows newer ones."""
+
+    attributes: Attributes
 
 
 class LockMoves(NamedTuple):
@@ -589,7 +647,9 @@ OPERATIONS = _table(
     Operation(Op.REMOVE_DIRECTORY, RemoveDirectory, Empty, True),
     Operation(Op.RENAME, Rename, Empty, True),
     Operation(Op.READ_DIRECTORY, ReadDirectory, ReadDirectoryReply, False),
+    Operation(Op.GET_PARTS, GetParts, PartsReply, False),
     Operation(Op.GET_ATTRIBUTES, GetAttributes, AttributesReply, False),
+    Operation(Op.GET_MANY_ATTRIBUTES, GetManyAttributes, ManyAttributesReply, False),
     Operation(Op.SET_ATTRIBUTES, SetAttributes, AttributesReply, True),
     Operation(Op.REPORT_SIZE, ReportSize, AttributesReply, False),  # a maximum: repeats do no harm
     Operation(Op.TRUNCATE, Truncate, AttributesReply, True),
@@ -598,11 +658,14 @@ OPERATIONS = _table(
     # known by their tokens: repeats do no harm
     Operation(Op.PREPARE_NAME, PrepareName, PreparedName, False),
     Operation(Op.PREPARE_PARENT, PrepareParent, Empty, False),
-    Operation(Op.SEAL_DIRECTORY, SealDirectory, Empty, False),
+    Operation(Op.SEAL_DIRECTORY, SealDirectory, SealedDirectory, False),
+    Operation(Op.REGISTER_PART, RegisterPart, AttributesReply, False),
     Operation(Op.LOCK_MOVES, LockMoves, Empty, False),
     Operation(Op.CONCLUDE, Conclude, Empty, False),
     Operation(Op.GET_OUTCOME, GetOutcome, OutcomeReply, False),
     Operation(Op.DROP_LINK, DropLink, Empty, False),
+    Operation(Op.GET_PART, GetPart, AttributesReply, False),
+    Operation(Op.SET_PART, SetPart, Empty, False),
     Operation(Op.READ_CHUNK, ReadChunk, ReadChunkReply, False),
     Operation(Op.WRITE_CHUNK, WriteChunk, WriteChunkReply, True),
     Operation(Op.SYNC_FILE, SyncFile, Empty, False),

@@ -14,6 +14,9 @@ def mkdir(
     paths: Annotated[list[str], typer.Argument()],
     parents: Annotated[bool, typer.Option("-p", help="What is missing above, too.")] = False,
     mode: Annotated[str, typer.Option("-m", "--mode", help="Octal, such as 755.")] = "777",
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Spread the entries over the cluster.")
+    ] = False,
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -26,9 +29,9 @@ def mkdir(
     async def work(fs: AsyncClient) -> None:
         for path in paths:
             if parents:
-                await fs.makedirs(path, bits, exist_ok=True)
+                await fs.makedirs(path, bits, exist_ok=True, wide=wide or None)
             else:
-                await fs.mkdir(path, bits)
+                await fs.mkdir(path, bits, wide=wide or None)
 
     with_client(cluster, work)
     if json:

@@ -16,11 +16,15 @@ from typing import cast
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     Conclude,
+    DropLink,
     Empty,
-    GetAttributes,
-    GetOutcome,
+    LockMoves,
     Op,
+    PrepareName,
+    PrepareParent,
+    RemoveDirectory,
     Rename,
+    SealDirectory,
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
@@ -28,18 +32,20 @@ from benchfsd.coordinator import Answer, Coordinator
 from benchfsd.handlers import once
 from benchfsd.holds import Held
 from benchfsd.moves import wake
-from benchfsd.namespace import Removed
+from benchfsd.namespace import Removed, UnregisteredError
 from benchfsd.node import Node
 from benchfsd.participant import Participant
+from benchfsd.parts import register
 from benchfsd.purge import Purger
 from benchfsd.renaming import RenamingNamespace
+from benchfsd.rows import Call
 
 log = logging.getLogger("benchfsd")
 
 FINISH_SECONDS = 1.0  # that a client waits for what follows the commit
 ASK_SECONDS = 1.0  # until what was prepared is asked about
 AGAIN_MOST_SECONDS = 5.0
-_ASKS = (Conclude, GetOutcome, GetAttributes)  # after which nothing more is prepared
+_PREPARES = (PrepareName, PrepareParent, SealDirectory, LockMoves, DropLink)
 
 
 class Changes:
@@ -58,13 +64,45 @@ class Changes:
         between = (
             *(Op.PREPARE_NAME, Op.PREPARE_PARENT, Op.SEAL_DIRECTORY, Op.LOCK_MOVES),
             *(Op.CONCLUDE, Op.GET_OUTCOME, Op.DROP_LINK),
+            *(Op.REGISTER_PART, Op.GET_PART, Op.SET_PART),
         )
         return {
-            Op.RENAME: patient(
-                self._node, once.at_once_or(self._node, self._rename_at_once, rename)
-            ),
+            Op.RENAME: self.patient(once.at_once_or(self._node, self._rename_at_once, rename)),
             **dict.fromkeys(between, self._between),
         }
+
+    def patient(self, handler: Handler) -> Handler:
+        """The handler, done again when what it met is out of the way, until the deadline.
+
+        That is a name that is held, or a part of a directory that has to be registered.
+        """
+
+        def handle(request: Request) -> Reply | Awaitable[Reply]:
+            try:
+                result = handler(request)
+            except (Held, UnregisteredError) as obstacle:
+                return again(request, obstacle)
+            return result if isinstance(result, Reply) else finish(request, result)
+
+        async def finish(request: Request, result: Awaitable[Reply]) -> Reply:
+            try:
+                return await result
+            except (Held, UnregisteredError) as obstacle:
+                return await again(request, obstacle)
+
+        async def again(request: Request, obstacle: Held | UnregisteredError) -> Reply:
+            while True:
+                if isinstance(obstacle, Held):
+                    await released(self._node, obstacle, request.deadline)
+                else:
+                    await register(self, obstacle.group, obstacle.ino)
+                try:
+                    result = handler(request)
+                    return result if isinstance(result, Reply) else await result
+                except (Held, UnregisteredError) as another:
+                    obstacle = another
+
+        return handle
 
     # ------------------------------------------------------------------------ renames
 
@@ -83,16 +121,31 @@ class Changes:
             text = f"the cluster has no group {message.new_group}"
             raise RemoteError(errno.EINVAL, text, message.new_name)
 
-        def record() -> None:
-            if call is not None:
-                once.record(node, group, call, Empty())
-
+        record = partial(self._record, group, call)
         token = await self._coordinator.rename(group, message, record)
         if token is not None:
-            done: asyncio.Future[None] = node.loop.create_future()
-            self._finish(group, token, done)
-            await asyncio.wait([done], timeout=FINISH_SECONDS)
+            await self._finished(group, token)
         return Empty()
+
+    async def remove_directory(self, request: Request) -> tuple[object, ...]:
+        """REMOVE_DIRECTORY of a wide directory."""
+        group, call = request.envelope.group, once.slot_of(request)
+        message = cast(RemoveDirectory, request.message)
+        record = partial(self._record, group, call)
+        token = await self._coordinator.remove_directory(group, message, record)
+        await self._finished(group, token)
+        return Empty()
+
+    def _record(self, group: int, call: Call | None) -> None:
+        """Store the answer to a change with its commit."""
+        if call is not None:
+            once.record(self._node, group, call, Empty())
+
+    async def _finished(self, group: int, token: bytes) -> None:
+        """Carry on after the commit; return when that is done, or takes too long."""
+        done: asyncio.Future[None] = self._node.loop.create_future()
+        self._finish(group, token, done)
+        await asyncio.wait([done], timeout=FINISH_SECONDS)
 
     def removed(self, group: int, removed: Removed) -> None:
         """Carry out what follows the removal of an entry."""
@@ -129,7 +182,7 @@ class Changes:
         return Reply(await self._acted(group, request.message))
 
     async def _acted(self, group: int, message: tuple[object, ...]) -> tuple[object, ...]:
-        if not isinstance(message, _ASKS):
+        if isinstance(message, _PREPARES):
             self._ask_later()
         return await self._participant.act(group, message)
 
@@ -138,6 +191,11 @@ class Changes:
     def namespace(self, group: int) -> RenamingNamespace:
         """A group that this node leads."""
         return self._node.namespace(group)
+
+    @property
+    def group_count(self) -> int:
+        """How many groups the cluster has."""
+        return self._node.map.group_count
 
     async def ask(self, group: int, request: tuple[object, ...], reply: type[Answer]) -> Answer:
         """Any group's answer: of this node at once, of another by a call."""
@@ -213,34 +271,6 @@ class Changes:
             await self._participant.ask_outcome(group, token, coordinator)
         except RemoteError as exc:
             log.info("group %d does not say what became of a change: %s", coordinator, exc)
-
-
-def patient(node: Node, handler: Handler) -> Handler:
-    """The handler, which waits for what is held, until the caller's deadline."""
-
-    def handle(request: Request) -> Reply | Awaitable[Reply]:
-        try:
-            result = handler(request)
-        except Held as held:
-            return again(request, held)
-        return result if isinstance(result, Reply) else finish(request, result)
-
-    async def finish(request: Request, result: Awaitable[Reply]) -> Reply:
-        try:
-            return await result
-        except Held as held:
-            return await again(request, held)
-
-    async def again(request: Request, held: Held) -> Reply:
-        while True:
-            await released(node, held, request.deadline)
-            try:
-                result = handler(request)
-                return result if isinstance(result, Reply) else await result
-            except Held as exc:
-                held = exc
-
-    return handle
 
 
 async def released(node: Node, held: Held, deadline: float) -> None:

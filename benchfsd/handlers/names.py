@@ -27,7 +27,7 @@ from benchfs.rpc.messages import (
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.handlers import once
-from benchfsd.handlers.changes import Changes, patient, released
+from benchfsd.handlers.changes import Changes, released
 from benchfsd.holds import Held
 from benchfsd.inodes import inherit
 from benchfsd.node import Node
@@ -59,7 +59,7 @@ class NameHandlers:
             Op.MAKE_DIRECTORY: once.waiting(node, self.make_directory),
             Op.REMOVE_DIRECTORY: once.waiting(node, self.remove_directory),
         }
-        waiting = {op: patient(node, handler) for op, handler in handlers.items()}
+        waiting = {op: self._changes.patient(handler) for op, handler in handlers.items()}
         return {**waiting, Op.READ_DIRECTORY: self.read_directory}
 
     def lookup(self, request: Request) -> Reply:
@@ -121,7 +121,8 @@ class NameHandlers:
             uid, gid = owner(request, message.uid, message.gid)
             mode, gid = inherit(parent.mode, parent.gid, message.mode, gid, directory=True)
             home = node.env.rng.randrange(node.map.group_count)
-            wanted = MakeInode(message.parent, mode, uid, gid)
+            fanout = min(message.fanout or parent.fanout, node.map.group_count)
+            wanted = MakeInode(message.parent, mode, uid, gid, fanout)
             if node.leads(home):
                 made = node.namespace(home).inodes.make_inode(wanted)
             else:
@@ -129,7 +130,7 @@ class NameHandlers:
                 made = cast(AttributesReply, answer.message)
             ino = made.attributes.ino
             try:
-                names.add_entry(message.parent, message.name, ino, FileType.DIRECTORY)
+                names.add_entry(message.parent, message.name, ino, FileType.DIRECTORY, fanout)
             except RemoteError:
                 if node.leads(home):
                     node.namespace(home).inodes.drop_inode(DropInode(ino))
@@ -143,6 +144,8 @@ class NameHandlers:
         """REMOVE_DIRECTORY: an intent here, the inode at its home, then the entry here."""
         node, group = self._node, request.envelope.group
         message = cast(RemoveDirectory, request.message)
+        if node.namespace(group).is_wide(message.parent, message.name):
+            return await self._changes.remove_directory(request)
         async with node.lock(message.parent, message.name):
             intent = node.namespace(group).begin_rmdir(message, once.slot_of(request))
             return await finish_rmdir(node, group, intent)

@@ -81,6 +81,10 @@ class SimulatedNode:
         assert group == self.group
         return self.names
 
+    @property
+    def group_count(self) -> int:
+        return len(self.cluster.nodes)
+
     async def ask(self, group: int, request: tuple[object, ...], reply: type) -> object:
         self.cluster.step(self, group, "request")
         for _ in range(self.cluster.pauses()):
@@ -171,7 +175,7 @@ class Cluster:
     # ------------------------------------------------------------------ content
 
     def make_directory(self, parent: int, name: bytes, home: int) -> int:
-        made = self.names(home).inodes.make_inode(MakeInode(parent, 0o755, 0, 0))
+        made = self.names(home).inodes.make_inode(MakeInode(parent, 0o755, 0, 0, 1))
         assert isinstance(made, AttributesReply)
         ino = made.attributes.ino
         self.names(home_group(parent)).add_entry(parent, name, ino, FileType.DIRECTORY, 1)

@@ -71,7 +71,7 @@ def create(names: Namespace, name: bytes, parent: int = ROOT_INO) -> Attributes:
 
 def make_directory(names: Namespace, name: bytes, parent: int = ROOT_INO) -> int:
     """A directory whose home is the group of its entry."""
-    ino = names.inodes.make_inode(MakeInode(parent, 0o755, 10, 20)).attributes.ino
+    ino = names.inodes.make_inode(MakeInode(parent, 0o755, 10, 20, 1)).attributes.ino
     names.add_entry(parent, name, ino, FileType.DIRECTORY)
     return ino
 

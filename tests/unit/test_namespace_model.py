@@ -153,7 +153,7 @@ class NamespaceMachine(RuleBasedStateMachine):
     def mkdir(self, parent: int, name: bytes) -> int:
         def steps() -> int:
             self.names.check_absent(parent, name)
-            made = self.names.inodes.make_inode(MakeInode(parent, 0o755, 0, 0)).attributes
+            made = self.names.inodes.make_inode(MakeInode(parent, 0o755, 0, 0, 1)).attributes
             self.names.add_entry(parent, name, made.ino, FileType.DIRECTORY)
             return made.ino
 

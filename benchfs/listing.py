@@ -135,8 +135,6 @@ class Page:
             answer = await self._cluster.call_node(self._intent(), node_id, request)
             reply = answer.message
             assert isinstance(reply, ManyAttributesReply)
-            if not reply.attributes:
-                break
-            found |= {one.ino: one for one in reply.attributes if one is not None}
-            inos = inos[len(reply.attributes) :]
+            found |= {one.ino: one for one in reply.attributes}
+            inos = inos[max(1, reply.answered) :]
         return found

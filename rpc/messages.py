@@ -383,9 +383,10 @@ class GetManyAttributes(NamedTuple):
 
 
 class ManyAttributesReply(NamedTuple):
-    """In the order of the request, as many as fit; none for what has to be asked for alone."""
+    """Of the first `answered` inodes, without those that have to be asked for alone."""
 
-    attributes: Annotated[tuple[Attributes | None, ...], Limit(1024)]
+    answered: U16
+    attributes: Annotated[tuple[Attributes, ...], Limit(1024)]
 
 
 class SetAttributes(NamedTuple):

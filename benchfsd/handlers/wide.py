@@ -100,18 +100,18 @@ async def _ask_parts(
 
 
 def _many(node: Node, inos: tuple[int, ...]) -> ManyAttributesReply:
-    """What fits in a reply; None for what is not led here, gone, or kept in several groups."""
-    found: list[Attributes | None] = []
+    """What fits in a reply, without what is not led here, gone, or kept in several groups."""
+    found: list[Attributes] = []
     used = 0
-    for ino in inos:
+    for number, ino in enumerate(inos):
         group = home_group(ino)
         inode = None
         if group < node.map.group_count and node.leads(group):
             inode = node.namespace(group).inodes.find(ino)
-        if inode is not None and inode.fanout > 1:
-            inode = None
-        used += ENTRY_BYTES + (3 * len(inode.layout.stripe) if inode else 0)
+        if inode is None or inode.fanout > 1:
+            continue
+        used += ENTRY_BYTES + 3 * len(inode.layout.stripe)
         if found and used > PAGE_BYTES:
-            break
+            return ManyAttributesReply(number, tuple(found))
         found.append(inode)
-    return ManyAttributesReply(tuple(found))
+    return ManyAttributesReply(len(inos), tuple(found))

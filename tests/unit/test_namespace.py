@@ -123,7 +123,7 @@ def test_a_created_file_has_what_was_asked_for(
         fanout=0,
         layout=LAYOUT,
     )
-    assert names.lookup(Lookup(ROOT_INO, b"new")) == (reply.ino, FileType.FILE, reply.attributes)
+    assert names.lookup(Lookup(ROOT_INO, b"new")) == (reply.ino, FileType.FILE, reply.attributes, 0)
 
 
 def test_a_create_shows_in_its_directory(names: Namespace, env: FixedEnv) -> None:
@@ -162,7 +162,7 @@ def test_open_of_a_directory_says_that_it_is_one(names: Namespace, memory: Memor
 def test_an_inode_of_another_group_comes_without_attributes(names: Namespace) -> None:
     names.add_entry(ROOT_INO, b"far", ELSEWHERE, FileType.DIRECTORY)
 
-    assert names.lookup(Lookup(ROOT_INO, b"far")) == (ELSEWHERE, FileType.DIRECTORY, None)
+    assert names.lookup(Lookup(ROOT_INO, b"far")) == (ELSEWHERE, FileType.DIRECTORY, None, 0)
     reply = names.open(Open(ROOT_INO, b"far", False, False, 0, 0, 0, LAYOUT))
     assert reply == (ELSEWHERE, FileType.DIRECTORY, False, None)
 
@@ -539,7 +539,7 @@ def test_what_rename_refuses(names: Namespace, memory: MemoryRows) -> None:
         (b"file", ROOT_INO, b"empty", errno.EISDIR),
         (b"empty", ROOT_INO, b"file", errno.ENOTDIR),
         (b"empty", ROOT_INO, b"full", errno.ENOTEMPTY),
-        (b"file", ELSEWHERE, b"new", errno.ENOENT),
+        (b"file", GONE, b"new", errno.ENOENT),
     ):
         message = renamed(ROOT_INO, name, new_parent, new_name)
         refused(code, names, memory, lambda message=message: names.rename(message))
@@ -632,8 +632,8 @@ def test_entries_come_with_the_attributes_that_are_here(names: Namespace) -> Non
     names.add_entry(ROOT_INO, b"far", ELSEWHERE, FileType.DIRECTORY)
 
     assert pages(names, 10)[0].entries == (
-        EntryRecord(b"far", ELSEWHERE, FileType.DIRECTORY, None),
-        EntryRecord(b"file", made.ino, FileType.FILE, made),
+        EntryRecord(b"far", ELSEWHERE, FileType.DIRECTORY, None, 0),
+        EntryRecord(b"file", made.ino, FileType.FILE, made, 0),
     )
 
 

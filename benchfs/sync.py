@@ -21,6 +21,7 @@ from benchfs.file import AsyncFile
 from benchfs.paths import PathLike
 from benchfs.stats import DirEntry as AsyncDirEntry
 
+SCAN_ENTRIES = 1000  # fetched from the loop's thread at a time
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -262,12 +263,29 @@ class Client:
         self._run(make)
 
     def scandir(self, path: PathLike = "/") -> Iterator[DirEntry]:
-        """The entries of a directory by name."""
+        """The entries of a directory by name, fetched as the iteration goes on."""
+        entries = self._client.scandir(path)
 
-        async def collect() -> list[AsyncDirEntry]:
-            return [entry async for entry in self._client.scandir(path)]
+        async def some() -> list[AsyncDirEntry]:
+            found: list[AsyncDirEntry] = []
+            async for entry in entries:
+                found.append(entry)
+                if len(found) == SCAN_ENTRIES:
+                    break
+            return found
 
-        return iter([DirEntry(entry, self) for entry in self._run(collect)])
+        first = self._run(some)  # here, so that errors come from the call
+        return self._scan(first, some)
+
+    def _scan(
+        self,
+        entries: list[AsyncDirEntry],
+        more: Callable[[], Coroutine[object, object, list[AsyncDirEntry]]],
+    ) -> Iterator[DirEntry]:
+        while entries:
+            for entry in entries:
+                yield DirEntry(entry, self)
+            entries = self._run(more) if len(entries) == SCAN_ENTRIES else []
 
     def listdir(self, path: PathLike = "/") -> list[str]:
         """The names in a directory."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from benchfs.env import FixedEnv, fixed_env
 from benchfs.inode import ROOT_INO, FileType, home_group
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import AttributesReply, Code, LayoutRecord, MakeInode, Open
+from benchfs.rpc.messages import Attributes, AttributesReply, Code, LayoutRecord, MakeInode, Open
 from benchfsd import rows
 from benchfsd.coordinator import Coordinator
 from benchfsd.namespace import Removed
@@ -174,11 +174,11 @@ class Cluster:
 
     # ------------------------------------------------------------------ content
 
-    def make_directory(self, parent: int, name: bytes, home: int) -> int:
-        made = self.names(home).inodes.make_inode(MakeInode(parent, 0o755, 0, 0, 1))
+    def make_directory(self, parent: int, name: bytes, home: int, fanout: int = 1) -> int:
+        made = self.names(home).inodes.make_inode(MakeInode(parent, 0o755, 0, 0, fanout))
         assert isinstance(made, AttributesReply)
         ino = made.attributes.ino
-        self.names(home_group(parent)).add_entry(parent, name, ino, FileType.DIRECTORY, 1)
+        self.names(home_group(parent)).add_entry(parent, name, ino, FileType.DIRECTORY, fanout)
         return ino
 
     def make_file(self, parent: int, name: bytes, home: int) -> int:
@@ -205,6 +205,7 @@ class Cluster:
         entries: dict[tuple[int, bytes], int] = {}
         inodes, purged = {}, set()
         counts: dict[int, int] = {}
+        parts: list[Attributes] = []
         for group, node in self.nodes.items():
             for key, value in node.rows.scan(rows.kind_prefix(group, Kind.ENTRY)):
                 parent = int.from_bytes(key[3:11], "big")
@@ -216,6 +217,10 @@ class Cluster:
             for intent in node.names.intents.pending():
                 assert intent.kind is IntentKind.PURGE
                 purged.add(intent.ino)
+            for _, value in node.rows.scan(rows.kind_prefix(group, Kind.PART)):
+                parts.append(rows.decode_inode(value))
+        for part in parts:
+            counts[part.ino] += part.entries
         for ino, count in counts.items():
             assert count == sum(parent == ino for parent, _ in entries), "a wrong count of entries"
         return State(entries, inodes, frozenset(purged))

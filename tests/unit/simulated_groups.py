@@ -87,17 +87,21 @@ class SimulatedNode:
 
     async def ask(self, group: int, request: tuple[object, ...], reply: type) -> object:
         self.cluster.step(self, group, "request")
-        for _ in range(self.cluster.pauses()):
-            await asyncio.sleep(0)
+        await self._pause()
         other = self.cluster.nodes[group]
         answer = await other.participant.act(group, request)
         for _ in range(self.cluster.repeats):
             assert await other.participant.act(group, request) == answer
         if other is not self:
             other.store()
+        await self._pause()
         self.cluster.step(self, group, "reply")
         assert isinstance(answer, reply)
         return answer
+
+    async def _pause(self) -> None:
+        for _ in range(self.cluster.pauses()):
+            await asyncio.sleep(0)
 
     async def stored(self) -> None:
         self.cluster.step(self, self.group, "store")

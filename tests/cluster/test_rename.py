@@ -9,11 +9,13 @@ import asyncio
 import errno
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 import benchfs
 from benchfs.errors import BenchFSError
+from benchfs.rpc.connection import Connection
 
 DIRECTORIES = 8
 
@@ -147,6 +149,33 @@ async def test_an_exchange_swaps_whatever_has_the_names(fs: benchfs.AsyncClient)
         await fs.rmtree(f"{old}/other")
         await fs.rmdir(f"{new}/file")
         await fs.unlink(f"{old}/dir")
+
+
+async def test_what_stays_in_one_group_is_one_request_each(
+    cluster: benchfs.LocalCluster, fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fs.mkdir("/0/wide", wide=True)
+    for directory in ("/0", "/0/wide"):
+        await (await fs.open(f"{directory}/warm", "xb")).close()
+    async with benchfs.AsyncClient(cluster.url) as client:  # it remembers directories
+        await client.exists("/0/wide/x")
+        requests: list[str] = []
+        call = Connection.call
+
+        def counted(self: Connection, request: tuple[object, ...], **how: Any) -> Any:
+            requests.append(type(request).__name__)
+            return call(self, request, **how)
+
+        monkeypatch.setattr(Connection, "call", counted)
+        file = await client.open("/0/wide/warm", "ab")
+        await file.close()
+        assert requests == ["Open"]
+        requests.clear()
+        file = await client.open("/0/new", "xb")
+        await client.rename("/0/new", "/0/newer")
+        await client.unlink("/0/newer")
+        assert requests == ["Open", "Rename", "Unlink"]
+        await file.close()
 
 
 async def test_a_reader_finds_a_file_under_one_of_its_names_at_any_time(

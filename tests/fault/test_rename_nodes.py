@@ -82,12 +82,7 @@ async def test_a_rename_that_one_node_could_not_go_on_with_is_not_done_until_it_
         await renaming
     assert not await fs.exists(f"{old}/x")
     assert await fs.exists(f"{new}/y")
-    await until(
-        lambda: (
-            not {Kind.MOVE, Kind.PREPARED}
-            & (kinds_in(cluster, source) | kinds_in(cluster, destination))
-        )
-    )
+    await until(lambda: at_rest(cluster))
 
 
 async def test_files_that_are_renamed_while_nodes_are_killed_are_neither_lost_nor_doubled(
@@ -133,6 +128,4 @@ async def test_files_that_are_renamed_while_nodes_are_killed_are_neither_lost_no
     for place in places:
         for name in await fs.listdir(place):
             assert await fs.read_bytes(f"{place}/{name}") == name[1:].encode()
-    await until(
-        lambda: not any({Kind.MOVE, Kind.PREPARED} & kinds_in(cluster, n) for n in cluster.nodes)
-    )
+    await until(lambda: at_rest(cluster))

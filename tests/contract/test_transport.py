@@ -325,9 +325,10 @@ async def test_a_stale_socket_is_replaced_and_other_things_are_not(engine: Engin
 
 async def test_the_kernel_vouches_for_the_peer(engine: Engine, pair: Pair) -> None:
     if not engine.knows_the_peer:
-        assert pair.far.link.peer[1:] == (None, None, None)
+        assert pair.far.link.peer[1:] == (None, None, None, ())
         return
-    assert pair.far.link.peer[1:] == (os.getuid(), os.getgid(), os.getpid())
+    known = (os.getuid(), os.getgid(), os.getpid(), tuple(sorted(os.getgroups())))
+    assert pair.far.link.peer._replace(groups=tuple(sorted(pair.far.link.peer.groups)))[1:] == known
 
 
 async def test_descriptors_arrive_with_their_bytes(engine: Engine, pair: Pair) -> None:

@@ -25,6 +25,7 @@ from benchfs.clustermap import ClusterMap
 from benchfs.env import Env, system_env
 from benchfs.errors import BenchFSError, NotDirectoryError, error
 from benchfs.file import AsyncFile, Mode, parse_mode
+from benchfs.holds import Holds
 from benchfs.inode import FileType, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.instance import find
@@ -40,13 +41,13 @@ from benchfs.rpc.messages import (
     LayoutRecord,
     MakeDirectory,
     Open,
+    OpenInode,
     OpenReply,
     ReadDirectory,
     ReadDirectoryReply,
     RemoveDirectory,
     Rename,
     SetAttributes,
-    Truncate,
     Unlink,
 )
 from benchfs.rpc.transports.choose import choose
@@ -153,6 +154,7 @@ class AsyncClient:
             raise error(errno.EISDIR, "open", parsed.display)
         # files start in different groups, so that first chunks are spread over all nodes
         first = self._env.rng.randrange(connected.cluster.map.group_count)
+        number = connected.holds.begin(parsed.display)
 
         async def act(place: Place) -> OpenReply:
             if not place.name:
@@ -166,6 +168,8 @@ class AsyncClient:
                 os.getuid(),
                 os.getgid(),
                 LayoutRecord(size, first, ()),
+                number,
+                how.write,
             )
             group = home_group(place.parent)
             call = connected.cluster.mutate if how.create else connected.cluster.call
@@ -173,17 +177,26 @@ class AsyncClient:
             assert isinstance(answer.message, OpenReply)
             return answer.message
 
-        found = await connected.names.at(intent, parsed, act)
-        if found.type == FileType.DIRECTORY:
-            raise error(errno.EISDIR, "open", parsed.display)
-        attributes = found.attributes or await connected.names.of_inode(intent, found.ino)
+        try:
+            found = await connected.names.at(intent, parsed, act)
+            if found.type == FileType.DIRECTORY:
+                raise error(errno.EISDIR, "open", parsed.display)
+            attributes = found.attributes
+            if attributes is None:  # the inode's home is another group than the name's
+                hold = OpenInode(found.ino, number, how.write)
+                answer = await connected.cluster.call(intent, home_group(found.ino), hold)
+                assert isinstance(answer.message, AttributesReply)
+                attributes = answer.message.attributes
+            file = connected.open_file(attributes, how, parsed.display, number)
+        finally:
+            connected.holds.end(number)
         if how.truncate and not found.created:
-            answer = await connected.cluster.mutate(
-                intent, home_group(found.ino), Truncate(found.ino, 0)
-            )
-            assert isinstance(answer.message, AttributesReply)
-            attributes = answer.message.attributes
-        return connected.open_file(attributes, how, parsed.display)
+            try:
+                await file.truncate(0)
+            except BaseException:
+                await file.close()
+                raise
+        return file
 
     async def read_bytes(self, path: PathLike) -> bytes:
         """The whole content of a file."""
@@ -469,6 +482,7 @@ class _Connected:
         self._chunks = ChunkReader(cluster, client._read_budget, self._local)
         self._segments = SegmentReader(self._chunks, client.cache)
         self._files: set[AsyncFile] = set()
+        self.holds = Holds(cluster)
 
     @property
     def local_hits(self) -> int:
@@ -488,7 +502,8 @@ class _Connected:
             raise error(errno.ENOTDIR, operation, path.display)
         return found
 
-    def open_file(self, attributes: Attributes, mode: Mode, path: str) -> AsyncFile:
+    def open_file(self, attributes: Attributes, mode: Mode, path: str, number: int) -> AsyncFile:
+        """The file that the open `number` found. See `Holds`."""
         client = self._client
         inode = InodeHandle(self.cluster, attributes, path)
         client.cache.admit(inode.ino, attributes.change)
@@ -511,10 +526,15 @@ class _Connected:
             writes,
             client._timeout,
             client._attribute_seconds,
-            self._files.discard,
+            lambda file: self._closed(file, inode),
         )
         self._files.add(file)
+        self.holds.add(inode, number, writes=mode.write)
         return file
+
+    def _closed(self, file: AsyncFile, inode: InodeHandle) -> None:
+        self._files.discard(file)
+        self.holds.drop(inode)
 
     async def close(self) -> None:
         failure: BenchFSError | None = None
@@ -523,6 +543,7 @@ class _Connected:
                 await file.close()
             except BenchFSError as exc:
                 failure = failure or exc
+        await self.holds.close()
         await self._segments.close()
         if self._local is not None:
             self._local.close()

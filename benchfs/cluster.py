@@ -87,6 +87,7 @@ class Cluster:
         self.name = endpoints.name
         self.mode = ""
         self.chunk_size = 0
+        self.lease_seconds = 0.0
 
     async def open(self, timeout: float) -> None:
         """Get the map from the first node that answers. Raises ClusterError, UnreachableError."""
@@ -249,6 +250,7 @@ class Cluster:
 
     def _adopt(self, reply: MapReply) -> None:
         self.name, self.mode, self.chunk_size = reply.name, reply.mode, reply.chunk_size
+        self.lease_seconds = reply.lease_ms / 1000
         if not self.map.group_count:
             self.map = ClusterMap(
                 (NodeEntry(*node) for node in reply.nodes),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from benchfs.inode_handle import InodeHandle
 from benchfs.layout import MAX_FILE_SIZE, pieces
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.messages import AttributesReply, Truncate
+from benchfs.stats import stat_result
 from benchfs.writing import WriteBehind
 
 # Read ahead starts with the second sequential read, with this much, and doubles to the most.
@@ -318,6 +320,13 @@ class AsyncFile:
         self._cache.drop_file(self._inode.ino)
         return size
 
+    async def stat(self) -> os.stat_result:
+        """As os.fstat, its own writes included; `st_nlink` is 0 once the file has no name."""
+        intent = self._intent("stat")
+        if self._writes.pending:
+            await self._writes.flush(intent)
+        return stat_result(await self._inode.refresh(intent))
+
     async def flush(self) -> None:
         """Return when other clients that open the file now see all that was written."""
         if self._mode.write:
@@ -376,8 +385,10 @@ class AsyncFile:
         if self.closed:
             return
         self.closed = True
-        self._on_close(self)
-        await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
+        try:
+            await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
+        finally:
+            self._on_close(self)
 
     aclose = close
 
@@ -392,12 +403,14 @@ class AsyncFile:
         intent = self._intent(operation)
         if not self._mode.read:
             raise error(errno.EBADF, operation, self.name, text=f"opened with mode {self.mode}")
+        self._inode.require(intent)
         return intent
 
     def _writing(self, operation: str) -> Intent:
         intent = self._intent(operation)
         if not self._mode.write:
             raise error(errno.EBADF, operation, self.name, text=f"opened with mode {self.mode}")
+        self._inode.require(intent)
         return intent
 
 

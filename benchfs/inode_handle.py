@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from typing import Protocol
 
 from benchfs.cluster import Cluster, Intent
+from benchfs.errors import NotFoundError, error
 from benchfs.inode import home_group
 from benchfs.layout import Layout, chunk_group
 from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes
 
 
-class InodeHandle:
-    """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says."""
+class Lease(Protocol):
+    """What keeps an open inode from being removed. See `benchfs.holds.Holds`."""
 
-    __slots__ = ("_cluster", "_loop", "attributes", "ino", "layout", "path", "seen_at")
+    def is_sure(self, ino: int) -> bool:
+        """Whether it surely still does."""
+        ...
+
+
+class InodeHandle:
+    """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says.
+
+    `gone`: the inode was removed, since the node did not hear of this client for a lease.
+    """
+
+    __slots__ = (
+        "_cluster",
+        "_loop",
+        "attributes",
+        "gone",
+        "holds",
+        "ino",
+        "layout",
+        "path",
+        "seen_at",
+    )
 
     def __init__(self, cluster: Cluster, attributes: Attributes, path: str) -> None:
         self._cluster = cluster
@@ -23,6 +47,8 @@ class InodeHandle:
         self.path = path
         self.attributes = attributes
         self.seen_at = self._loop.time()
+        self.gone = False
+        self.holds: Lease | None = None
 
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""
@@ -34,8 +60,27 @@ class InodeHandle:
         self.seen_at = self._loop.time()
 
     async def refresh(self, intent: Intent) -> Attributes:
-        """Ask the inode's home group."""
-        answer = await self._cluster.call(intent, home_group(self.ino), GetAttributes(self.ino))
+        """Ask the inode's home group. Raises StaleHandleError if the inode is gone."""
+        self.require(intent)
+        try:
+            answer = await self._cluster.call(intent, home_group(self.ino), GetAttributes(self.ino))
+        except NotFoundError as exc:
+            self.gone = True
+            raise self._stale(intent) from exc
         assert isinstance(answer.message, AttributesReply)
         self.learn(answer.message.attributes)
         return self.attributes
+
+    def require(self, intent: Intent) -> None:
+        """Raise StaleHandleError if the inode is known to be gone."""
+        if self.gone:
+            raise self._stale(intent)
+
+    async def require_kept(self, intent: Intent) -> None:
+        """Before a missing chunk is taken for a hole: the inode is there. StaleHandleError."""
+        if self.holds is None or not self.holds.is_sure(self.ino):
+            await self.refresh(intent)
+
+    def _stale(self, intent: Intent) -> Exception:
+        text = "it was removed while this client was not heard of for a lease"
+        return error(errno.ESTALE, intent.operation, self.path, text=text)

@@ -108,6 +108,10 @@ class File(io.RawIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         return self._client._run(self._file.truncate, size)
 
+    def stat(self) -> os.stat_result:
+        """As os.fstat."""
+        return self._client._run(self._file.stat)
+
     def flush(self) -> None:
         if not self._file.closed and self._file.writable():
             self._client._run(self._file.flush)

@@ -44,11 +44,13 @@ from benchfsd import metrics
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
-from benchfsd.handlers import chunks, cluster, inodes
+from benchfsd.handlers import chunks, cluster, inodes, opens
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
 from benchfsd.node import Node
+from benchfsd.opens import Opens
+from benchfsd.orphans import Orphans
 from benchfsd.purge import Purger
 from benchfsd.rows import IntentKind
 from benchfsd.sessions import SessionKeeper
@@ -131,6 +133,8 @@ class Daemon:
             schedule=self._loop.call_soon,
             on_fatal=_die,
         )
+        # what an earlier process may have told about open files is known to the clients only
+        self._restarted = self._database.entries() > 0
         self._files = DiskChunkFiles(config.data_dir, durable=durable, on_fatal=_die)
         self._store = ChunkStore(
             self._files,
@@ -174,12 +178,15 @@ class Daemon:
             self._pool,
             self._engines.summary,
             f"{config.host}:{device}",
+            Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
         node.refresh_map = self._read_map
         if node.leads(home_group(ROOT_INO)):
             root = node.namespace(home_group(ROOT_INO)).inodes
             root.format_root(os.getuid(), os.getgid())
         self._purger = Purger(node)
+        self._orphans = Orphans(node, self._purger)
+        self._orphans.load()
         await self._listen()
         await self._register()
         self._resume()
@@ -187,6 +194,7 @@ class Daemon:
             self._loop.create_task(_keep_up("watching the registry", self._watch_registry)),
             self._loop.create_task(_keep_up("cleaning chunks", self._clean)),
             self._loop.create_task(_keep_up("forgetting sessions", self._forget_sessions)),
+            self._loop.create_task(_keep_up("watching leases", self._orphans.watch)),
         ]
         if config.mode is Mode.WRITEBACK:
             self._background.append(self._loop.create_task(_keep_up("flushing", self._flush)))
@@ -246,6 +254,7 @@ class Daemon:
             **cluster.table(node),
             **NameHandlers(node, self._purger).table(),
             **inodes.table(node),
+            **opens.table(node, self._orphans),
             **chunks.ChunkHandlers(node).table(),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}

@@ -28,6 +28,7 @@ from benchfsd.chunks import ChunkStore
 from benchfsd.database import Database
 from benchfsd.mode import Mode
 from benchfsd.namespace import Namespace
+from benchfsd.opens import Opens
 from benchfsd.slots import Slots
 
 # A call to another node, on behalf of a client that waits.
@@ -51,6 +52,7 @@ class Node:
         pool: Pool,
         transport: str,
         disk: str,
+        opens: Opens,
     ) -> None:
         self.node_id = node_id
         self.spec = spec
@@ -62,6 +64,8 @@ class Node:
         self.pool = pool
         self.transport = transport
         self.disk = disk
+        self.opens = opens
+        self.orphans: set[int] = set()  # inodes without names: see benchfsd/orphans.py
         self.buffers = BufferPool()
         self.slots = Slots(database)
         self.loop = asyncio.get_running_loop()
@@ -93,8 +97,16 @@ class Node:
         """The names and inodes of a group that this node leads."""
         found = self._namespaces.get(group)
         if found is None:
-            found = self._namespaces[group] = Namespace(group, self.database, self.env)
+            found = self._namespaces[group] = Namespace(group, self.database, self.env, self)
         return found
+
+    def is_held(self, ino: int) -> bool:
+        """Whether somebody may have the inode open."""
+        return self.opens.is_held(ino)
+
+    def orphaned(self, ino: int) -> None:
+        """An inode that is held has lost its last name."""
+        self.orphans.add(ino)
 
     def leads(self, group: int) -> bool:
         """Whether this node is the group's primary."""

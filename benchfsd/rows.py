@@ -13,6 +13,7 @@ no database and no rules: what may be stored is decided in `benchfsd/namespace.p
     COUNTER   -                             the first counter of inode numbers not yet reserved
     CHUNK     ino, chunk index              see the chunk store
     FILE      ino                           see the chunk store; a row of the node, not of a group
+    ORPHAN    ino                           -; an inode without names, kept while it is open
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Kind(IntEnum):
     COUNTER = 5
     CHUNK = 6
     FILE = 7
+    ORPHAN = 16
 
 
 class IntentKind(IntEnum):
@@ -170,6 +172,17 @@ def session_of_slot_key(key: bytes) -> bytes:
 def intent_key(group: int, kind: IntentKind, ino: int) -> bytes:
     """The intent of this kind about `ino`."""
     return _INTENT_KEY.pack(group, Kind.INTENT, kind, ino)
+
+
+def orphan_key(group: int, ino: int) -> bytes:
+    """The mark of an inode without names."""
+    return _pack_ino_key(group, Kind.ORPHAN, ino)
+
+
+def ino_of_orphan_key(key: bytes) -> int:
+    """The inode in a key that `orphan_key` made."""
+    ino: int = _INO_KEY.unpack(key)[2]
+    return ino
 
 
 def counter_key(group: int) -> bytes:

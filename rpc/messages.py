@@ -46,6 +46,9 @@ class Op(IntEnum):
     PURGE_FILES = 54
     LEND_CHUNK = 55
     LEND_BOARD = 56
+    OPEN_INODE = 60
+    RELEASE = 61
+    RENEW = 62
 
 
 class Code(IntEnum):
@@ -203,6 +206,7 @@ class MapReply(NamedTuple):
     chunk_size: U32
     nodes: Annotated[tuple[NodeRecord, ...], Limit(65_536)]
     groups: Annotated[tuple[GroupRecord, ...], Limit(65_536)]
+    lease_ms: U32  # a session that is not renewed for so long has lost its open files and locks
 
 
 class GetStatus(NamedTuple):
@@ -257,6 +261,8 @@ class Open(NamedTuple):
     uid: U32
     gid: U32
     layout: LayoutRecord  # for a new file
+    hold: U64 = 0  # under which the session holds the file open; 0: it does not
+    writes: Bool = False  # whether it is held for writing
 
 
 class OpenReply(NamedTuple):
@@ -371,6 +377,50 @@ class DropInode(NamedTuple):
     """Between nodes: remove a directory's inode if it is empty; done already counts as done."""
 
     ino: U64
+
+
+# ---------------------------------------------------------------- open files
+#
+# A session holds an inode open under the greatest number that it was opened with. Numbers are
+# the session's own and grow with each open, so that a release that was overtaken by another open
+# releases nothing.
+
+
+class HoldRecord(NamedTuple):
+    """An inode that a session holds open."""
+
+    ino: U64
+    number: U64
+    writes: Bool
+
+
+class OpenInode(NamedTuple):
+    """Hold an inode open that was found by number: to its home group, as `hold` of Open."""
+
+    ino: U64
+    hold: U64
+    writes: Bool
+
+
+class Release(NamedTuple):
+    """To a node: the session's last handles of these inodes are closed."""
+
+    holds: Annotated[tuple[HoldRecord, ...], Limit(4096)]
+
+
+class Renew(NamedTuple):
+    """To a node: the session lives. `holds`: all it holds open there, when they did not agree."""
+
+    settled: U64  # no open with a number up to this one is under way
+    held: U32  # inodes held there under such numbers
+    holds: Annotated[tuple[HoldRecord, ...], Limit(32_768)] | None
+
+
+class RenewReply(NamedTuple):
+    """`agreed`: node and session hold the same to be open; else all is to be sent."""
+
+    agreed: Bool
+    gone: Annotated[tuple[U64, ...], Limit(32_768)]  # what was sent, and is no more
 
 
 # ---------------------------------------------------------------- chunks: to the group of the chunk
@@ -494,6 +544,9 @@ OPERATIONS = _table(
     Operation(Op.PURGE_FILES, PurgeFiles, Empty, False),
     Operation(Op.LEND_CHUNK, LendChunk, LendChunkReply, False),
     Operation(Op.LEND_BOARD, LendBoard, LendBoardReply, False),
+    Operation(Op.OPEN_INODE, OpenInode, AttributesReply, False),  # a number: repeats do no harm
+    Operation(Op.RELEASE, Release, Empty, False),
+    Operation(Op.RENEW, Renew, RenewReply, False),
 )
 BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
 

@@ -14,11 +14,13 @@ from benchfs.rpc.messages import (
     Code,
     DropInode,
     Empty,
+    HoldRecord,
     Lookup,
     MakeDirectory,
     MakeInode,
     Op,
     Open,
+    OpenReply,
     ReadDirectory,
     RemoveDirectory,
     Rename,
@@ -78,8 +80,10 @@ class NameHandlers:
         """OPEN. On a full disk what is there can be opened, with `create` too."""
         node, message = self._node, cast(Open, request.message)
         names = node.namespace(request.envelope.group)
+        if message.hold:
+            node.opens.require_room()
         if not message.create:
-            return names.open(message)
+            return self._hold(request, names.open(message))
         if not node.has_space and names.is_absent(message.parent, message.name):
             node.require_space()
         if any(group >= node.map.group_count for group in message.layout.stripe):
@@ -87,7 +91,15 @@ class NameHandlers:
                 errno.EINVAL, "the layout names groups that the cluster has not", message.name
             )
         uid, gid = owner(request, message.uid, message.gid)
-        return names.open(message._replace(uid=uid, gid=gid))
+        return self._hold(request, names.open(message._replace(uid=uid, gid=gid)))
+
+    def _hold(self, request: Request, reply: OpenReply) -> OpenReply:
+        """The session has the file open from now on, if that is what it asked for."""
+        message = cast(Open, request.message)
+        if message.hold and reply.type == FileType.FILE and reply.attributes is not None:
+            hold = HoldRecord(reply.ino, message.hold, message.writes)
+            self._node.opens.hold(request.caller.session, hold)
+        return reply
 
     def unlink(self, request: Request) -> tuple[object, ...]:
         """UNLINK: the chunks are removed afterwards, by the intent that the removal wrote."""

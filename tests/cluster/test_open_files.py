@@ -1,0 +1,207 @@
+"""Files that are removed or replaced while clients have them open, and clients that die."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import benchfs
+
+CHUNK = 65_536
+LEASE_SECONDS = 2
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(
+        nodes=3, chunk_size=CHUNK, settings={"lease_seconds": LEASE_SECONDS}
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+async def fs(shared: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
+    async with benchfs.AsyncClient(shared.url, cache_bytes=0, local_reads=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def other(shared: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
+    async with benchfs.AsyncClient(shared.url) as client:
+        yield client
+
+
+def chunk_files(cluster: benchfs.LocalCluster, ino: int) -> list[Path]:
+    """The files of an inode's chunks on all nodes."""
+    return list(cluster.directory.glob(f"*/data/chunks/*/{ino:016x}.*"))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def some(seed: int, size: int = 5 * CHUNK + 77) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+async def test_an_unlinked_file_is_read_and_written_until_it_is_closed(
+    shared: benchfs.LocalCluster, fs: benchfs.AsyncClient, other: benchfs.AsyncClient
+) -> None:
+    data = some(1)
+    await fs.write_bytes("/f", data)
+    async with await fs.open("/f", "r+b") as file:
+        await other.unlink("/f")
+        assert not await other.exists("/f")
+        assert await file.pread(len(data), 0) == data
+        await file.pwrite(b"more", len(data))
+        found = await file.stat()
+        assert (found.st_nlink, found.st_size) == (0, len(data) + 4)
+        await file.truncate(10)
+        assert await file.pread(100, 0) == data[:10]
+        assert chunk_files(shared, found.st_ino)
+    await until(lambda: not chunk_files(shared, found.st_ino))
+
+
+async def test_the_last_close_of_all_clients_frees_an_unlinked_file(
+    shared: benchfs.LocalCluster, fs: benchfs.AsyncClient, other: benchfs.AsyncClient
+) -> None:
+    data = some(2)
+    await fs.write_bytes("/f", data)
+    first, second = await fs.open("/f"), await other.open("/f")
+    third = await other.open("/f")
+    ino = (await first.stat()).st_ino
+    await fs.unlink("/f")
+    await first.close()
+    await third.close()
+    await fs.write_bytes("/f", b"another")
+    assert await second.read() == data
+    await second.close()
+    await until(lambda: not chunk_files(shared, ino))
+    assert await fs.read_bytes("/f") == b"another"
+
+
+async def test_a_file_that_a_rename_replaced_stays_readable_while_open(
+    shared: benchfs.LocalCluster, fs: benchfs.AsyncClient, other: benchfs.AsyncClient
+) -> None:
+    data = some(3)
+    await fs.write_bytes("/target", data)
+    await fs.write_bytes("/new", b"new")
+    async with await fs.open("/target") as file:
+        await other.rename("/new", "/target")
+        assert await file.read() == data
+        assert (await file.stat()).st_nlink == 0
+        ino = (await file.stat()).st_ino
+    await until(lambda: not chunk_files(shared, ino))
+    assert await fs.read_bytes("/target") == b"new"
+
+
+async def test_a_file_that_nobody_has_open_is_freed_at_once(
+    shared: benchfs.LocalCluster, fs: benchfs.AsyncClient
+) -> None:
+    await fs.write_bytes("/f", some(4))
+    ino = (await fs.stat("/f")).st_ino
+    await fs.unlink("/f")
+    await until(lambda: not chunk_files(shared, ino))
+
+
+async def test_the_open_files_of_a_client_that_died_are_freed_after_its_lease(
+    shared: benchfs.LocalCluster, fs: benchfs.AsyncClient, other: benchfs.AsyncClient
+) -> None:
+    for name in ("/dies", "/lives"):
+        await fs.write_bytes(name, some(5))
+    dies, lives = (await fs.stat("/dies")).st_ino, (await fs.stat("/lives")).st_ino
+    program = (
+        "import benchfs, sys\n"
+        "with benchfs.Client(sys.argv[1]) as fs:\n"
+        "    file = fs.open('/dies')\n"
+        "    print('open', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    async with await other.open("/lives") as file:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, shared.url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as holder:
+            assert holder.stdout is not None
+            assert await asyncio.to_thread(holder.stdout.readline) == "open\n"
+            await fs.unlink("/dies")
+            await fs.unlink("/lives")
+            holder.kill()
+        assert chunk_files(shared, dies)
+        await until(lambda: not chunk_files(shared, dies))
+        assert await file.read() == some(5)  # its client renewed meanwhile
+    await until(lambda: not chunk_files(shared, lives))
+
+
+async def test_unlinked_open_files_survive_a_restart_of_all_nodes() -> None:
+    with benchfs.LocalCluster(
+        nodes=2, chunk_size=CHUNK, settings={"lease_seconds": LEASE_SECONDS}
+    ) as cluster:
+        data = some(6)
+        async with benchfs.AsyncClient(cluster.url, local_reads=False, cache_bytes=0) as fs:
+            await fs.write_bytes("/kept", data)
+            await fs.write_bytes("/lost", data)
+            kept = await fs.open("/kept", "r+b")
+            ino = (await fs.stat("/lost")).st_ino
+            async with benchfs.AsyncClient(cluster.url) as other:
+                lost = await other.open("/lost")
+                await fs.unlink("/kept")
+                await fs.unlink("/lost")
+                for node in cluster.nodes:
+                    await asyncio.to_thread(node.kill)
+                    await asyncio.to_thread(node.start)
+                await lost.close()
+            await until(lambda: not chunk_files(cluster, ino))  # nobody claimed it in the grace
+            assert await kept.pread(len(data), 0) == data
+            await kept.pwrite(b"still", 0)
+            assert await kept.pread(5, 0) == b"still"
+            kept_ino = (await kept.stat()).st_ino
+            await kept.close()
+            await until(lambda: not chunk_files(cluster, kept_ino))
+
+
+async def test_a_handle_whose_lease_ended_says_that_its_file_is_gone(
+    shared: benchfs.LocalCluster, fs: benchfs.AsyncClient
+) -> None:
+    """The holder's process stands still for so long that it counts as dead."""
+    await fs.write_bytes("/f", some(7))
+    ino = (await fs.stat("/f")).st_ino
+    program = (
+        "import benchfs, os, signal, sys\n"
+        "with benchfs.Client(sys.argv[1], local_reads=False, cache_bytes=0) as fs:\n"
+        "    file = fs.open('/f')\n"
+        "    print('open', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    try:\n"
+        "        file.pread(100, 0)\n"
+        "    except OSError as problem:\n"
+        "        print(problem.errno, flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, shared.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert await asyncio.to_thread(holder.stdout.readline) == "open\n"
+        await fs.unlink("/f")
+        holder.send_signal(19)
+        await until(lambda: not chunk_files(shared, ino))
+        holder.send_signal(18)
+        holder.stdin.write("go\n")
+        holder.stdin.flush()
+        line = await asyncio.to_thread(holder.stdout.readline)
+        assert int(line) == errno.ESTALE

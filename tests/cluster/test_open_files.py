@@ -43,6 +43,12 @@ def chunk_files(cluster: benchfs.LocalCluster, ino: int) -> list[Path]:
     return list(cluster.directory.glob(f"*/data/chunks/*/{ino:016x}.*"))
 
 
+def started(program: str, url: str) -> subprocess.Popen[str]:
+    """A Python process that was given the cluster's URL."""
+    command = [sys.executable, "-c", program, url]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
@@ -127,12 +133,7 @@ async def test_the_open_files_of_a_client_that_died_are_freed_after_its_lease(
         "    sys.stdin.read()\n"
     )
     async with await other.open("/lives") as file:
-        with subprocess.Popen(
-            [sys.executable, "-c", program, shared.url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as holder:
+        with started(program, shared.url) as holder:
             assert holder.stdout is not None
             assert await asyncio.to_thread(holder.stdout.readline) == "open\n"
             await fs.unlink("/dies")
@@ -188,12 +189,7 @@ async def test_a_handle_whose_lease_ended_says_that_its_file_is_gone(
         "    except OSError as problem:\n"
         "        print(problem.errno, flush=True)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, shared.url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
+    with started(program, shared.url) as holder:
         assert holder.stdin is not None
         assert holder.stdout is not None
         assert await asyncio.to_thread(holder.stdout.readline) == "open\n"

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from types import TracebackType
 
+from benchfs.appending import AppendBehind
 from benchfs.budget import ByteBudget
 from benchfs.cache import ChunkCache
 from benchfs.cluster import Cluster, Intent, NodeStatus
@@ -507,7 +508,8 @@ class _Connected:
         client = self._client
         inode = InodeHandle(self.cluster, attributes, path)
         client.cache.admit(inode.ino, attributes.change)
-        writes = WriteBehind(
+        kind = AppendBehind if mode.append else WriteBehind
+        writes = kind(
             self.cluster,
             client._write_budget,
             client.cache,

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import NamedTuple
 
+from benchfs.appending import AppendBehind
 from benchfs.cache import SEGMENT_BYTES, ChunkCache, SegmentKey
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import error
@@ -275,14 +276,17 @@ class AsyncFile:
     # ------------------------------------------------------------ writing
 
     async def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write at the position (at the end in mode `a`); returns the number of bytes, all."""
+        """Write at the position; returns the number of bytes, all of them.
+
+        In mode `a`: at the end, wherever that is by then; `tell` says where it was expected.
+        """
         intent = self._writing("write")
         view = _plain(data)
-        if self._mode.append:
-            end = max(self._inode.attributes.size, self._writes.end)
-            self._position = end
-        await self._write_at(intent, view, self._position)
-        self._position += len(view)
+        if isinstance(self._writes, AppendBehind):
+            self._position = await self._writes.append(view)
+        else:
+            await self._write_at(intent, view, self._position)
+            self._position += len(view)
         return len(view)
 
     async def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
@@ -315,7 +319,7 @@ class AsyncFile:
         )
         assert isinstance(answer.message, AttributesReply)
         self._inode.learn(answer.message.attributes)
-        self._writes.forget_after(size)
+        self._writes.was_cut()
         self._segments.forget(self._inode.ino)
         self._cache.drop_file(self._inode.ino)
         return size

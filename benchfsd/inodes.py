@@ -22,6 +22,8 @@ from benchfs.rpc.messages import (
     LayoutRecord,
     MakeInode,
     ReportSize,
+    ReserveEnd,
+    ReserveEndReply,
     SetAttributes,
     Truncate,
 )
@@ -138,9 +140,10 @@ class Inodes:
     def report_size(self, message: ReportSize) -> AttributesReply:
         """Merge a writer's end of acknowledged bytes, by maximum, and its mtime likewise.
 
-        A report from before the last truncation changes nothing, as its bytes were cut.
-        Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG; NOT_READY for a
-        truncation that is not finished, ESTALE for one that this group never began.
+        It tells that bytes changed, so it always counts as a change: clocks of writers differ,
+        and mtime alone would hide some. A report from before the last truncation changes nothing,
+        as its bytes were cut. Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG;
+        NOT_READY for a truncation that is not finished, ESTALE for one that never began here.
         """
         inode = self._file(message.ino)
         if message.truncation < inode.truncation:
@@ -153,17 +156,33 @@ class Inodes:
                 f"not {message.truncation}",
             )
         _check_size(message.end, inode.layout)
-        size = max(inode.size, message.end)
-        mtime_ns = max(inode.mtime_ns, message.mtime_ns)
-        if size != inode.size or mtime_ns != inode.mtime_ns:
-            inode = inode._replace(
-                size=size,
-                mtime_ns=mtime_ns,
-                ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
-                change=inode.change + 1,
-            )
-            self.put(inode)
+        inode = inode._replace(
+            size=max(inode.size, message.end),
+            mtime_ns=max(inode.mtime_ns, message.mtime_ns),
+            ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
+            change=inode.change + 1,
+        )
+        self.put(inode)
         return AttributesReply(inode)
+
+    def reserve_end(self, message: ReserveEnd) -> ReserveEndReply:
+        """Give the caller `length` bytes at the file's end, which nobody else is given.
+
+        The size grows at once: until they are written, and for ever if they never are, the bytes
+        are a hole. ENOENT; EISDIR; EINVAL; EFBIG; NOT_READY while a truncation is unfinished.
+        """
+        inode = self._file(message.ino)
+        _check_size(inode.size + message.length, inode.layout)
+        self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
+        now_ns = self._env.clock.time_ns()
+        grown = inode._replace(
+            size=inode.size + message.length,
+            mtime_ns=max(inode.mtime_ns, now_ns),
+            ctime_ns=max(inode.ctime_ns, now_ns),
+            change=inode.change + 1,
+        )
+        self.put(grown)
+        return ReserveEndReply(inode.size, grown)
 
     def begin_truncate(
         self, message: Truncate, call: Call | None = None

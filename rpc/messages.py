@@ -49,6 +49,7 @@ class Op(IntEnum):
     OPEN_INODE = 60
     RELEASE = 61
     RENEW = 62
+    RESERVE_END = 63
 
 
 class Code(IntEnum):
@@ -423,6 +424,20 @@ class RenewReply(NamedTuple):
     gone: Annotated[tuple[U64, ...], Limit(32_768)]  # what was sent, and is no more
 
 
+class ReserveEnd(NamedTuple):
+    """To the home group: make the file `length` bytes longer, for the caller to write there."""
+
+    ino: U64
+    length: U64
+
+
+class ReserveEndReply(NamedTuple):
+    """The bytes from `offset` on are the caller's, as long as the truncation epoch holds."""
+
+    offset: U64
+    attributes: Attributes
+
+
 # ---------------------------------------------------------------- chunks: to the group of the chunk
 
 
@@ -547,6 +562,7 @@ OPERATIONS = _table(
     Operation(Op.OPEN_INODE, OpenInode, AttributesReply, False),  # a number: repeats do no harm
     Operation(Op.RELEASE, Release, Empty, False),
     Operation(Op.RENEW, Renew, RenewReply, False),
+    Operation(Op.RESERVE_END, ReserveEnd, ReserveEndReply, True),
 )
 BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
 

@@ -14,6 +14,7 @@ from benchfs.rpc.messages import (
     MakeInode,
     Op,
     ReportSize,
+    ReserveEnd,
     SetAttributes,
     Truncate,
 )
@@ -59,6 +60,9 @@ def table(node: Node) -> dict[Op, Handler]:
         Op.SET_ATTRIBUTES: once.inline(
             node,
             lambda request: inodes(request).set_attributes(cast(SetAttributes, request.message)),
+        ),
+        Op.RESERVE_END: once.inline(
+            node, lambda request: inodes(request).reserve_end(cast(ReserveEnd, request.message))
         ),
         Op.MAKE_INODE: once.inline(
             node, lambda request: inodes(request).make_inode(cast(MakeInode, request.message))

@@ -499,9 +499,18 @@ class _Connected:
             return await self.names.attributes(intent, place)
 
         found = await self.names.at(intent, path, act)
+        if self.holds.handles(found.ino) and await self._write_out(found.ino):
+            found = await self.names.of_inode(intent, found.ino)
         if path.directory and found.type != FileType.DIRECTORY:
             raise error(errno.ENOTDIR, operation, path.display)
         return found
+
+    async def _write_out(self, ino: int) -> bool:
+        """Have what this client wrote to a file known to its inode; tells whether it was not."""
+        writing = [file for file in self._files if file.holds_back(ino)]
+        for file in writing:
+            await file.flush()
+        return bool(writing)
 
     def open_file(self, attributes: Attributes, mode: Mode, path: str, number: int) -> AsyncFile:
         """The file that the open `number` found. See `Holds`."""

@@ -379,6 +379,10 @@ class AsyncFile:
         """There is no descriptor: raises io.UnsupportedOperation."""
         raise io.UnsupportedOperation("fileno")
 
+    def holds_back(self, ino: int) -> bool:
+        """Whether it is this inode, and something written to it is not known there yet."""
+        return self._inode.ino == ino and self._writes.pending and not self.closed
+
     @property
     def size(self) -> int:
         """The size as this handle knows it, with its own writes."""

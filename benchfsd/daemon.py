@@ -54,6 +54,7 @@ from benchfsd.orphans import Orphans
 from benchfsd.purge import Purger
 from benchfsd.rows import IntentKind
 from benchfsd.sessions import SessionKeeper
+from benchfsd.sizes import LiveSizes
 
 log = logging.getLogger("benchfsd")
 
@@ -250,10 +251,11 @@ class Daemon:
 
     def _handlers(self) -> dict[Op, Handler]:
         node = self._node
+        sizes = LiveSizes(node)
         table = {
             **cluster.table(node),
-            **NameHandlers(node, self._purger).table(),
-            **inodes.table(node),
+            **NameHandlers(node, self._purger, sizes).table(),
+            **inodes.table(node, sizes),
             **opens.table(node, self._orphans),
             **chunks.ChunkHandlers(node).table(),
         }

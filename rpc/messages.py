@@ -50,6 +50,7 @@ class Op(IntEnum):
     RELEASE = 61
     RENEW = 62
     RESERVE_END = 63
+    FILE_END = 70
 
 
 class Code(IntEnum):
@@ -494,6 +495,20 @@ class PurgeFiles(NamedTuple):
     inos: Annotated[tuple[U64, ...], Limit(4096)]
 
 
+class FileEnd(NamedTuple):
+    """Between nodes: how far a file's chunks on this node reach."""
+
+    ino: U64
+    chunk_size: U32
+
+
+class FileEndReply(NamedTuple):
+    """`end` holds in this truncation epoch only."""
+
+    truncation: U32
+    end: U64
+
+
 class LendChunk(NamedTuple):
     """Same host: pass the chunk file's descriptor, read-only, with this reply."""
 
@@ -563,6 +578,7 @@ OPERATIONS = _table(
     Operation(Op.RELEASE, Release, Empty, False),
     Operation(Op.RENEW, Renew, RenewReply, False),
     Operation(Op.RESERVE_END, ReserveEnd, ReserveEndReply, True),
+    Operation(Op.FILE_END, FileEnd, FileEndReply, False),
 )
 BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
 

@@ -26,6 +26,7 @@ from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import refusals
 from benchfsd.chunks.blocks import BlockReader
 from benchfsd.chunks.cleaning import Cleaner
+from benchfsd.chunks.ends import file_end
 from benchfsd.chunks.files import ChunkFiles
 from benchfsd.chunks.loans import Loan, LoanBoard
 from benchfsd.chunks.recovery import Recovery, VerifyReport
@@ -136,6 +137,10 @@ class ChunkStore:
             except BlockingIOError:
                 continue
         return self._read_now(chunk, offset, length, into, wait=True)
+
+    def end_of(self, ino: int, chunk_size: int) -> tuple[int, int]:
+        """The truncation epoch known here, and where the file's bytes on this node end."""
+        return file_end(self._table, ino, chunk_size)
 
     async def lend(self, group: int, ino: int, index: int) -> Loan:
         """Let a client on this host read a chunk by itself. The caller closes the descriptor.

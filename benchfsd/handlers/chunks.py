@@ -12,6 +12,8 @@ from benchfs.rpc.messages import (
     Code,
     CutFile,
     Empty,
+    FileEnd,
+    FileEndReply,
     LendBoardReply,
     LendChunk,
     LendChunkReply,
@@ -45,6 +47,7 @@ class ChunkHandlers:
             Op.SYNC_FILE: self.sync,
             Op.CUT_FILE: self.cut,
             Op.PURGE_FILES: self.purge,
+            Op.FILE_END: self.file_end,
             Op.LEND_CHUNK: self.lend,
             Op.LEND_BOARD: self.lend_board,
         }
@@ -127,6 +130,10 @@ class ChunkHandlers:
         """PURGE_FILES."""
         await self._node.store.purge(cast(PurgeFiles, request.message).inos)
         return Reply(Empty())
+
+    def file_end(self, request: Request) -> Reply:
+        """FILE_END."""
+        return Reply(FileEndReply(*self._node.store.end_of(*cast(FileEnd, request.message))))
 
     async def lend(self, request: Request) -> Reply:
         """LEND_CHUNK, only where a descriptor can be passed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from benchfs.rpc.errors import RemoteError
@@ -24,9 +24,10 @@ from benchfsd.handlers import once
 from benchfsd.inodes import Inodes
 from benchfsd.node import Node
 from benchfsd.rows import Intent
+from benchfsd.sizes import LiveSizes
 
 
-def table(node: Node) -> dict[Op, Handler]:
+def table(node: Node, sizes: LiveSizes) -> dict[Op, Handler]:
     """Operation to handler."""
 
     def inodes(request: Request) -> Inodes:
@@ -50,10 +51,18 @@ def table(node: Node) -> dict[Op, Handler]:
                 node.spawn(retry_truncate(node, group, intent), "truncate")
             raise
 
+    def get_attributes(request: Request) -> Reply | Awaitable[Reply]:
+        """The size of a file that others write is asked for first."""
+        node.require(request.envelope.group, request.envelope.epoch)
+        message, here = cast(GetAttributes, request.message), inodes(request)
+        return sizes.answer(
+            message.ino,
+            request.caller.session,
+            lambda: Reply(here.get_attributes(message)),
+        )
+
     return {
-        Op.GET_ATTRIBUTES: plain(
-            lambda request: inodes(request).get_attributes(cast(GetAttributes, request.message))
-        ),
+        Op.GET_ATTRIBUTES: get_attributes,
         Op.REPORT_SIZE: plain(
             lambda request: inodes(request).report_size(cast(ReportSize, request.message))
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+from collections.abc import Awaitable
 from typing import cast
 
 from benchfs.inode import FileType
@@ -33,6 +34,7 @@ from benchfsd.inodes import inherit
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import Intent
+from benchfsd.sizes import LiveSizes
 
 
 def owner(request: Request, uid: int, gid: int) -> tuple[int, int]:
@@ -46,8 +48,9 @@ def owner(request: Request, uid: int, gid: int) -> tuple[int, int]:
 class NameHandlers:
     """The handlers of one node."""
 
-    def __init__(self, node: Node, purger: Purger) -> None:
+    def __init__(self, node: Node, purger: Purger, sizes: LiveSizes) -> None:
         self._node = node
+        self._sizes = sizes
         self._purger = purger
 
     def table(self) -> dict[Op, Handler]:
@@ -63,11 +66,17 @@ class NameHandlers:
             Op.REMOVE_DIRECTORY: once.waiting(node, self.remove_directory),
         }
 
-    def lookup(self, request: Request) -> Reply:
-        """LOOKUP."""
-        group = request.envelope.group
+    def lookup(self, request: Request) -> Reply | Awaitable[Reply]:
+        """LOOKUP; the size of a file that others write is asked for first."""
+        group, message = request.envelope.group, cast(Lookup, request.message)
         self._node.require(group, request.envelope.epoch)
-        return Reply(self._node.namespace(group).lookup(cast(Lookup, request.message)))
+        names = self._node.namespace(group)
+        found = names.lookup(message)
+        if found.type != FileType.FILE or found.attributes is None:
+            return Reply(found)
+        return self._sizes.answer(
+            found.ino, request.caller.session, lambda: Reply(names.lookup(message))
+        )
 
     def read_directory(self, request: Request) -> Reply:
         """READ_DIRECTORY."""

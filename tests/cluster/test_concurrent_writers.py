@@ -211,3 +211,25 @@ async def test_opening_with_w_empties_the_file_for_those_who_have_it_open(
             await writer.write(b"new")
         await reader.seek(0)
         assert await reader.read() == b"new"
+
+
+async def test_others_see_the_end_of_bytes_that_arrived_before_they_are_reported(
+    fs: benchfs.AsyncClient, other: benchfs.AsyncClient
+) -> None:
+    """A write of a few MiB goes out as it is; its end is reported a second later, or at flush."""
+    size = 40 * CHUNK + 5
+    async with await fs.open("/f", "wb") as file:
+        await file.write(os.urandom(size))
+        async with asyncio.timeout(0.9):  # the report is not due before
+            while (await other.stat("/f")).st_size != size:
+                await asyncio.sleep(0.01)
+        async with await other.open("/f") as reader:
+            assert await reader.seek(0, os.SEEK_END) == size
+
+
+async def test_a_client_sees_its_own_writes_in_stat_at_once(fs: benchfs.AsyncClient) -> None:
+    async with await fs.open("/f", "wb") as file:
+        await file.write(b"12345")
+        assert (await fs.stat("/f")).st_size == 5
+        await file.write(b"678")
+        assert (await file.stat()).st_size == 8

@@ -139,7 +139,8 @@ def test_numbers_of_operations_never_change() -> None:
         "UNLINK 23, REMOVE_DIRECTORY 24, RENAME 25, READ_DIRECTORY 26, GET_ATTRIBUTES 30, "
         "SET_ATTRIBUTES 31, REPORT_SIZE 32, TRUNCATE 33, MAKE_INODE 40, DROP_INODE 41, "
         "READ_CHUNK 50, WRITE_CHUNK 51, SYNC_FILE 52, CUT_FILE 53, PURGE_FILES 54, "
-        "LEND_CHUNK 55, LEND_BOARD 56, OPEN_INODE 60, RELEASE 61, RENEW 62, RESERVE_END 63"
+        "LEND_CHUNK 55, LEND_BOARD 56, OPEN_INODE 60, RELEASE 61, RENEW 62, RESERVE_END 63, "
+        "FILE_END 70"
     )
 
     assert ", ".join(f"{op.name} {int(op)}" for op in Op) == published

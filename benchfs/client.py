@@ -25,7 +25,8 @@ from benchfs.cluster import Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.env import Env, system_env
 from benchfs.errors import BenchFSError, NotDirectoryError, error
-from benchfs.file import AsyncFile, Mode, parse_mode
+from benchfs.file import AsyncFile
+from benchfs.file_base import Mode, parse_mode
 from benchfs.holds import Holds
 from benchfs.inode import FileType, home_group
 from benchfs.inode_handle import InodeHandle
@@ -537,7 +538,7 @@ class _Connected:
             writes,
             client._timeout,
             client._attribute_seconds,
-            lambda file: self._closed(file, inode),
+            lambda _: self._closed(file, inode),
         )
         self._files.add(file)
         self.holds.add(inode, number, writes=mode.write)

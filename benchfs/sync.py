@@ -116,6 +116,24 @@ class File(io.RawIOBase):
         if not self._file.closed and self._file.writable():
             self._client._run(self._file.flush)
 
+    def fallocate(
+        self,
+        offset: int,
+        length: int,
+        *,
+        keep_size: bool = False,
+        punch_hole: bool = False,
+        zero_range: bool = False,
+    ) -> None:
+        """Have space for bytes, or make them a hole. See `AsyncFile.fallocate`."""
+
+        async def allocate() -> None:
+            await self._file.fallocate(
+                offset, length, keep_size=keep_size, punch_hole=punch_hole, zero_range=zero_range
+            )
+
+        self._client._run(allocate)
+
     def fsync(self) -> None:
         """As flush; and as durable as the cluster's mode promises."""
         self._client._run(self._file.fsync)

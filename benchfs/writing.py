@@ -89,6 +89,7 @@ class WriteBehind:
             view = memoryview(data if type(data) is bytes else bytes(data))
             for piece in pieces(offset, size, self._inode.layout.chunk_size):
                 await self._send(piece, view[piece.position : piece.position + piece.length])
+            self._linger_later()
             return
         if self._stage and offset != self._stage_start + len(self._stage):
             await self._send_stage()
@@ -249,6 +250,12 @@ class WriteBehind:
         self._segments.forget(inode.ino)
 
     # ------------------------------------------------------------ size
+
+    async def report_change(self, intent: Intent, end: int) -> None:
+        """Bytes were changed by other means than writing, up to `end` at the least."""
+        self._mtime_ns = self._env.clock.time_ns()
+        self._acknowledged(end, self._inode.attributes.truncation)
+        await self._report(intent)
 
     async def _report(self, intent: Intent) -> None:
         inode = self._inode

@@ -64,7 +64,7 @@ class Kind(IntEnum):
     COUNTER = 5
     CHUNK = 6
     FILE = 7
-    ORPHAN = 16
+    ORPHAN = 24
 
 
 class IntentKind(IntEnum):

@@ -46,11 +46,14 @@ class Op(IntEnum):
     PURGE_FILES = 54
     LEND_CHUNK = 55
     LEND_BOARD = 56
-    OPEN_INODE = 60
-    RELEASE = 61
-    RENEW = 62
-    RESERVE_END = 63
-    FILE_END = 70
+    OPEN_INODE = 80
+    RELEASE = 81
+    RENEW = 82
+    RESERVE_END = 83
+    FILE_END = 90
+    MAP_DATA = 91
+    ALLOCATE_CHUNK = 92
+    PUNCH_CHUNK = 93
 
 
 class Code(IntEnum):
@@ -509,6 +512,48 @@ class FileEndReply(NamedTuple):
     end: U64
 
 
+class MapData(NamedTuple):
+    """To a node: where in a file, from `offset` on, it has data. What it has not is a hole."""
+
+    ino: U64
+    chunk_size: U32
+    offset: U64
+
+
+class ExtentRecord(NamedTuple):
+    """Bytes of a file from `start` up to `end`."""
+
+    start: U64
+    end: U64
+
+
+class MapDataReply(NamedTuple):
+    """Ascending. It says nothing about bytes from `until` on: ask again from there."""
+
+    extents: Annotated[tuple[ExtentRecord, ...], Limit(32_768)]
+    until: U64
+
+
+class AllocateChunk(NamedTuple):
+    """Have space for these bytes of a chunk, so that writing there does not fail for want of it."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    offset: U32
+    length: U32
+
+
+class PunchChunk(NamedTuple):
+    """Make these bytes of a chunk a hole. Its length stays."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    offset: U32
+    length: U32
+
+
 class LendChunk(NamedTuple):
     """Same host: pass the chunk file's descriptor, read-only, with this reply."""
 
@@ -579,6 +624,9 @@ OPERATIONS = _table(
     Operation(Op.RENEW, Renew, RenewReply, False),
     Operation(Op.RESERVE_END, ReserveEnd, ReserveEndReply, True),
     Operation(Op.FILE_END, FileEnd, FileEndReply, False),
+    Operation(Op.MAP_DATA, MapData, MapDataReply, False),
+    Operation(Op.ALLOCATE_CHUNK, AllocateChunk, WriteChunkReply, True),
+    Operation(Op.PUNCH_CHUNK, PunchChunk, WriteChunkReply, True),
 )
 BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
 

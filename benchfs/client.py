@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -54,13 +55,10 @@ from benchfs.rpc.messages import (
 )
 from benchfs.rpc.transports.choose import choose
 from benchfs.session import Session
+from benchfs.settings import load
 from benchfs.stats import DirEntry, directory_total, stat_result
 from benchfs.writing import WriteBehind
 
-TIMEOUT_SECONDS = 10.0
-CACHE_BYTES = 64 * 1024 * 1024
-IN_FLIGHT_BYTES = 32 * 1024 * 1024  # of reads, and as much of writes
-ATTRIBUTE_SECONDS = 1.0
 PAGE_ENTRIES = 1000
 FILE_MODE = 0o666
 DIRECTORY_MODE = 0o777
@@ -69,35 +67,51 @@ DIRECTORY_MODE = 0o777
 class AsyncClient:
     """One client of one cluster, used from one event loop.
 
-    `cluster`: a URL `benchfs://host:port[,host:port...]`, an instance's name or directory; None:
-    the environment's BENCHFS_CLUSTER, or the one instance running on this host. `timeout` in
-    seconds bounds every operation. `cache_bytes` bounds the chunk cache, 0 is none;
+    `cluster`: a URL `benchfs://host:port[,host:port...]`, an instance's name or directory; the
+    default is the one instance running on this host. `secret_file`: of a cluster given by URL.
+    `timeout` in seconds bounds every operation. `cache_bytes` bounds the chunk cache, 0 is none;
+    `in_flight_bytes` what is read, and what is written, at the same time;
     `attribute_seconds` is how long directories and sizes are believed, 0: always ask.
     `local_reads`: read chunks of nodes on this host from their files directly.
+
+    What is None comes from the environment, the file of settings, or is the default
+    (`benchfs/settings.py`); an error there is raised as OSError EINVAL.
     """
 
     def __init__(
         self,
         cluster: str | None = None,
         *,
-        timeout: float = TIMEOUT_SECONDS,
-        cache_bytes: int = CACHE_BYTES,
-        in_flight_bytes: int = IN_FLIGHT_BYTES,
-        attribute_seconds: float = ATTRIBUTE_SECONDS,
-        local_reads: bool = True,
+        secret_file: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+        cache_bytes: int | None = None,
+        in_flight_bytes: int | None = None,
+        attribute_seconds: float | None = None,
+        local_reads: bool | None = None,
         transport: str | None = None,
         env: Env | None = None,
     ) -> None:
-        self._where = cluster
-        self._timeout = timeout
-        self._attribute_seconds = attribute_seconds
-        self._local_reads = local_reads
-        self._engines = choose(transport or os.environ.get("BENCHFS_TRANSPORT", "auto"))
+        settings = load(
+            {
+                "cluster": cluster,
+                "secret_file": secret_file,
+                "transport": transport,
+                "timeout": timeout,
+                "cache_bytes": cache_bytes,
+                "in_flight_bytes": in_flight_bytes,
+                "attribute_seconds": attribute_seconds,
+                "local_reads": local_reads,
+            }
+        )
+        self._settings = settings
+        self._timeout = settings.timeout
+        self._attribute_seconds = settings.attribute_seconds
+        self._local_reads = settings.local_reads
+        self._engines = choose(settings.transport)
         self._env = env or system_env()
-        self._in_flight_bytes = in_flight_bytes
-        self.cache = ChunkCache(cache_bytes)
-        self._read_budget = ByteBudget(in_flight_bytes)
-        self._write_budget = ByteBudget(in_flight_bytes)
+        self.cache = ChunkCache(settings.cache_bytes)
+        self._read_budget = ByteBudget(settings.in_flight_bytes)
+        self._write_budget = ByteBudget(settings.in_flight_bytes)
         self._connected: _Connected | None = None
         self._umask = _umask()
 
@@ -117,7 +131,7 @@ class AsyncClient:
         """Find the cluster and get its map. Raises ClusterError, UnreachableError."""
         if self._connected is not None:
             return
-        endpoints = await find(self._where)
+        endpoints = await find(self._settings.cluster, self._settings.secret_file)
         session = Session(self._env.rng.token_bytes(CLIENT_ID_BYTES))
         cluster = Cluster(endpoints, self._engines, self._env, session)
         try:
@@ -145,6 +159,7 @@ class AsyncClient:
     ) -> AsyncFile:
         """Open a file; always binary. `chunk_size` in bytes and `permissions` are for a new one.
 
+        As with os.open, bits of the process's umask are taken from `permissions`.
         Raises FileNotFoundError, FileExistsError (mode x), IsADirectoryError, ValueError.
         """
         how = parse_mode(mode)
@@ -246,6 +261,16 @@ class AsyncClient:
             "chown", path, uid=None if uid == -1 else uid, gid=None if gid == -1 else gid
         )
 
+    async def copystat(self, found: os.stat_result, path: PathLike) -> None:
+        """Give `path` the mode, whatever the umask, and the times that `found` has."""
+        await self._set_attributes(
+            "copystat",
+            path,
+            mode=stat.S_IMODE(found.st_mode),
+            atime_ns=found.st_atime_ns,
+            mtime_ns=found.st_mtime_ns,
+        )
+
     async def utime(self, path: PathLike, *, ns: tuple[int, int] | None = None) -> None:
         """Set the times of access and change, in nanoseconds since 1970; None: now."""
         now = self._env.clock.time_ns()
@@ -255,7 +280,7 @@ class AsyncClient:
     # ------------------------------------------------------------ directories
 
     async def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
-        """Make a directory. FileExistsError, FileNotFoundError for its parent."""
+        """Make a directory, its mode cut by the umask. FileExistsError, FileNotFoundError."""
         connected, parsed = self._use(), parse(path, "mkdir")
         intent = connected.intent("mkdir", parsed)
 
@@ -274,12 +299,15 @@ class AsyncClient:
     async def makedirs(
         self, path: PathLike, mode: int = DIRECTORY_MODE, *, exist_ok: bool = False
     ) -> None:
-        """Make a directory and what is missing above it, as os.makedirs."""
+        """Make a directory and what is missing above it, as os.makedirs.
+
+        `mode` is for the last one; those above it get the usual one.
+        """
         parsed = parse(path, "makedirs")
         for depth in range(1, len(parsed.parts) + 1):
             part = b"/" + b"/".join(parsed.parts[:depth])
             try:
-                await self.mkdir(part, mode)
+                await self.mkdir(part, mode if depth == len(parsed.parts) else DIRECTORY_MODE)
             except FileExistsError:
                 if depth == len(parsed.parts) and not exist_ok:
                     raise

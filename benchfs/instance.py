@@ -1,13 +1,7 @@
 """Instances: clusters whose daemons run on this host, each in a directory of its own.
 
-    <instance>/secret           the cluster's secret, mode 0600
-    <instance>/registry/        cluster, nodes and groups (`benchfs/clusterspec.py`)
-    <instance>/<node>/node.toml settings of one daemon
-    <instance>/<node>/{log,pid,data}
-
 `find` turns what a user typed into addresses and a secret; `create`, `start` and `stop` are
-what `benchfs up` and `benchfs down` do. Unix sockets live in a short directory of their own,
-since their paths have 107 bytes at most.
+what `benchfs up` and `benchfs down` do. What a directory holds: `benchfs/instancedir.py`.
 """
 
 from __future__ import annotations
@@ -18,19 +12,18 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
-import platformdirs
 
 from benchfs.clusterspec import CLUSTER_KEY, NODE_PREFIX, ClusterSpec, decode_node, read_spec
 from benchfs.env import Env, system_env
 from benchfs.errors import ClusterError, error
+from benchfs.instancedir import all_instances, make_sockets, named
 from benchfs.layout import DEFAULT_CHUNK_SIZE
 from benchfs.placement import NodeSpec, group_count_for, plan
 from benchfs.registry import DirectoryRegistry
@@ -39,7 +32,6 @@ SECRET_BYTES = 32
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.01
-CLUSTER_VARIABLE = "BENCHFS_CLUSTER"
 SECRET_VARIABLE = "BENCHFS_SECRET_FILE"  # noqa: S105 (the name of a variable)
 LOG_TAIL_BYTES = 2000
 
@@ -64,11 +56,6 @@ class Settings:
     node_settings: tuple[tuple[str, str | int], ...] = ()  # further keys of node.toml
 
 
-def home() -> Path:
-    """The directory of this user's instances."""
-    return Path(platformdirs.user_state_dir("benchfs")) / "instances"
-
-
 def running_nodes(directory: Path) -> dict[str, int]:
     """The pids of an instance's daemons that run, by node id."""
     found = {}
@@ -82,24 +69,25 @@ def running_nodes(directory: Path) -> dict[str, int]:
 # ---------------------------------------------------------------- finding
 
 
-async def find(cluster: str | None) -> Endpoints:
+async def find(cluster: str | None, secret_file: Path | None = None) -> Endpoints:
     """What a user means by `cluster`: a URL, a name, a directory, or nothing at all.
+
+    `secret_file` is for a URL that names none; without, it is known for instances of this host.
 
     Raises ClusterError (NoClusterError) that says what to type instead.
     """
-    cluster = cluster or os.environ.get(CLUSTER_VARIABLE)
     if not cluster:
         return await _the_only_one()
     if cluster.startswith("benchfs://"):
-        return await _from_url(cluster)
-    directory = Path(cluster) if "/" in cluster else home() / cluster
+        return await _from_url(cluster, secret_file)
+    directory = Path(cluster) if "/" in cluster else named(cluster, "connect")
     if not (directory / "registry").is_dir():
         raise error(errno.ENODEV, "connect", cluster, text=f"no instance at {directory}")
     return await _from_directory(directory)
 
 
 async def _the_only_one() -> Endpoints:
-    running = [path for path in _instances() if running_nodes(path)]
+    running = [path for path in all_instances() if running_nodes(path)]
     if len(running) == 1:
         return await _from_directory(running[0])
     if running:
@@ -118,11 +106,11 @@ async def _from_directory(directory: Path) -> Endpoints:
     return Endpoints(tuple(addresses), _read_secret(directory / "secret"), directory.name)
 
 
-async def _from_url(url: str) -> Endpoints:
+async def _from_url(url: str, secret_file: Path | None) -> Endpoints:
     parts = urlsplit(url)
     hosts = [host for host in parts.netloc.split(",") if host]
     addresses = tuple(f"tcp://{host}" for host in hosts)
-    for address in addresses:
+    for address in addresses or ("",):
         try:
             good = urlsplit(address).hostname and urlsplit(address).port
         except ValueError:
@@ -130,19 +118,16 @@ async def _from_url(url: str) -> Endpoints:
         if not good:
             text = "a URL is benchfs://host:port[,host:port...]"
             raise error(errno.EINVAL, "connect", url, text=text)
-    given = parse_qs(parts.query).get("secret_file") or [os.environ.get(SECRET_VARIABLE, "")]
-    if given[0]:
-        return Endpoints(addresses, _read_secret(Path(given[0])), parts.netloc)
-    for directory in _instances():
+    named_in_url = parse_qs(parts.query).get("secret_file")
+    given = Path(named_in_url[0]) if named_in_url else secret_file
+    if given is not None:
+        return Endpoints(addresses, _read_secret(given), parts.netloc)
+    for directory in all_instances():
         local = await _from_directory(directory)
         if set(addresses) & set(local.addresses):
             return Endpoints(local.addresses, local.secret, local.name)
     text = f"its secret is not known here: add ?secret_file=FILE, or set {SECRET_VARIABLE}"
     raise error(errno.EKEYREJECTED, "connect", url, text=text)
-
-
-def _instances() -> list[Path]:
-    return sorted(path.parent for path in home().glob("*/registry"))
 
 
 def _read_secret(file: Path) -> bytes:
@@ -157,10 +142,32 @@ def _read_secret(file: Path) -> bytes:
 
 
 async def create(directory: Path, settings: Settings, env: Env | None = None) -> None:
-    """Make an instance's directory; no daemon is started. Raises FileExistsError."""
+    """Make an instance's directory, all of it or nothing; no daemon is started.
+
+    Raises FileExistsError, also for data of another instance at the place of this one's.
+    """
     env = env or system_env()
-    directory.mkdir(mode=0o700, parents=True)
-    secret = directory / "secret"
+    if directory.exists():
+        raise error(errno.EEXIST, "up", str(directory))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    draft = directory.with_name(f".{directory.name}.{env.rng.token_bytes(4).hex()}")
+    draft.mkdir(mode=0o700)
+    sockets = make_sockets()
+    try:
+        await _fill(draft, directory, settings, sockets, env)
+        try:
+            draft.rename(directory)
+        except OSError as exc:  # another one was made there meanwhile
+            raise error(errno.EEXIST, "up", str(directory)) from exc
+    except BaseException:
+        shutil.rmtree(draft)
+        shutil.rmtree(sockets)
+        raise
+
+
+async def _fill(draft: Path, directory: Path, settings: Settings, sockets: Path, env: Env) -> None:
+    """Write into `draft` what `directory` is to hold."""
+    secret = draft / "secret"
     descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(env.rng.token_bytes(SECRET_BYTES))
@@ -170,19 +177,19 @@ async def create(directory: Path, settings: Settings, env: Env | None = None) ->
     spec = ClusterSpec(
         env.rng.token_bytes(8).hex(), settings.name, settings.mode, settings.chunk_size, table
     )
-    registry = DirectoryRegistry(directory / "registry", env)
+    registry = DirectoryRegistry(draft / "registry", env)
     await registry.cas(CLUSTER_KEY, 0, spec.encode())
-    sockets = Path(tempfile.mkdtemp(prefix="benchfs-"))
-    (directory / "sockets").symlink_to(sockets)
+    (draft / "sockets").symlink_to(sockets)
     for node in nodes:
-        _write_config(directory, node.node_id, settings, sockets, host)
+        place = draft / node.node_id
+        place.mkdir(mode=0o700)
+        text = _config(directory, node.node_id, settings, sockets, host)
+        (place / "node.toml").write_text(text, encoding="utf-8")
 
 
-def _write_config(
-    directory: Path, node_id: str, settings: Settings, sockets: Path, host: str
-) -> None:
+def _config(directory: Path, node_id: str, settings: Settings, sockets: Path, host: str) -> str:
+    """The text of a node's node.toml."""
     place = directory / node_id
-    place.mkdir(mode=0o700)
     data = place / "data"
     if settings.data is not None:
         data = settings.data.absolute() / f"{settings.name}-{node_id}"
@@ -200,10 +207,9 @@ def _write_config(
         **dict(settings.node_settings),
     }
     # TOML's strings, numbers and arrays are written as JSON's
-    text = "".join(
+    return "".join(
         f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()
     )
-    (place / "node.toml").write_text(text, encoding="utf-8")
 
 
 # ---------------------------------------------------------------- starting and stopping
@@ -212,12 +218,15 @@ def _write_config(
 async def start(directory: Path, node_ids: Sequence[str] | None = None) -> None:
     """Start the daemons and return when all are ready.
 
-    If one does not start, the others are stopped again. Raises ClusterError with its reason.
+    If one does not start, those that were started here are stopped again. Raises ClusterError
+    with its reason.
     """
     sockets = (directory / "sockets").resolve()
     sockets.mkdir(mode=0o700, exist_ok=True)
     if node_ids is None:
         node_ids = [path.parent.name for path in sorted(directory.glob("*/node.toml"))]
+    for node_id in running_nodes(directory).keys() & set(node_ids):
+        raise ClusterError(errno.EBUSY, "start", str(directory), node_id, "it runs already")
     waiting: dict[str, int] = {}
     try:
         for node_id in node_ids:
@@ -225,42 +234,30 @@ async def start(directory: Path, node_ids: Sequence[str] | None = None) -> None:
         for node_id in node_ids:
             await _wait_ready(directory / node_id, waiting[node_id])
     except BaseException:
-        await stop(directory)
+        await stop(directory, waiting)
         raise
     finally:
         for descriptor in waiting.values():
             os.close(descriptor)
 
 
-async def stop(directory: Path) -> None:
-    """Stop the instance's daemons: SIGTERM, and SIGKILL for what has not ended in time."""
-    for pid in running_nodes(directory).values():
+async def stop(directory: Path, node_ids: Collection[str] | None = None) -> None:
+    """Stop daemons (None: all): SIGTERM, and SIGKILL for what has not ended in time."""
+
+    def running() -> list[int]:
+        found = running_nodes(directory)
+        return [pid for node, pid in found.items() if node_ids is None or node in node_ids]
+
+    for pid in running():
         _signal(pid, signal.SIGTERM)
     with anyio.move_on_after(STOP_SECONDS):
-        while running_nodes(directory):
+        while running():
             await anyio.sleep(POLL_SECONDS)
-    for pid in running_nodes(directory).values():
+    for pid in running():
         _signal(pid, signal.SIGKILL)
     with anyio.fail_after(STOP_SECONDS):
-        while running_nodes(directory):
+        while running():
             await anyio.sleep(POLL_SECONDS)
-
-
-def remove(directory: Path) -> None:
-    """Remove a stopped instance with all its data."""
-    for config in directory.glob("*/node.toml"):
-        shutil.rmtree(data_directory(config.parent), ignore_errors=True)
-    shutil.rmtree((directory / "sockets").resolve(), ignore_errors=True)
-    shutil.rmtree(directory)
-
-
-def data_directory(node: Path) -> Path:
-    """Where a node keeps its data, by its settings."""
-    for line in (node / "node.toml").read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(" = ")
-        if key == "data_dir":
-            return Path(json.loads(value))
-    raise error(errno.EINVAL, "read", str(node / "node.toml"), text="it names no data_dir")
 
 
 async def url(directory: Path) -> str:
@@ -282,6 +279,7 @@ def _spawn(node: Path) -> int:
     config = node / "node.toml"
     command = [sys.executable, "-m", "benchfsd", "--config", str(config.absolute())]
     environment = {**os.environ, "BENCHFSD_READY_FD": str(writer)}
+    environment.pop(SECRET_VARIABLE, None)  # of the cluster that the caller uses, not of this one
     log = os.open(node / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.set_inheritable(writer, True)
     try:

@@ -19,7 +19,7 @@ from types import TracebackType
 
 import anyio.to_thread
 
-from benchfs import instance
+from benchfs import instance, instancedir
 from benchfs.layout import DEFAULT_CHUNK_SIZE
 
 
@@ -129,7 +129,7 @@ class LocalCluster:
             for pid in instance.running_nodes(self.directory).values():
                 os.kill(pid, signal.SIGCONT)
             _run(lambda: instance.stop(self.directory))
-            instance.remove(self.directory)
+            instancedir.remove(self.directory)
         shutil.rmtree(self._base, ignore_errors=True)
         self._base = None
 

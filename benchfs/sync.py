@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from benchfs.client import DIRECTORY_MODE, FILE_MODE, TIMEOUT_SECONDS, AsyncClient
+from benchfs.client import DIRECTORY_MODE, FILE_MODE, AsyncClient
 from benchfs.cluster import NodeStatus
 from benchfs.file import AsyncFile
 from benchfs.paths import PathLike
@@ -154,7 +154,7 @@ class Client:
         self,
         cluster: str | None = None,
         *,
-        timeout: float = TIMEOUT_SECONDS,
+        timeout: float | None = None,
         **options: Any,
     ) -> None:
         self._client = AsyncClient(cluster, timeout=timeout, **options)
@@ -249,6 +249,10 @@ class Client:
     def chown(self, path: PathLike, uid: int, gid: int) -> None:
         """Set owner and group; -1 leaves one as it is."""
         self._run(self._client.chown, path, uid, gid)
+
+    def copystat(self, found: os.stat_result, path: PathLike) -> None:
+        """Give `path` the mode, whatever the umask, and the times that `found` has."""
+        self._run(self._client.copystat, found, path)
 
     def utime(self, path: PathLike, *, ns: tuple[int, int] | None = None) -> None:
         """Set the times of access and change, in nanoseconds since 1970; None: now."""

@@ -2,28 +2,33 @@
 
 Modes and times are kept. A symbolic link is copied as what it leads to; a loop of directories
 is a failure like any other. A file that fails is in the result with its reason, and the others
-go on. A file that is put appears under its name when it is whole: until then it has a name that
-ends in `.benchfs-part`.
+go on. A file appears under its name when it is whole: until then it has a short name of its own
+that ends in `.benchfs-part`, and is removed if it fails.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import xxhash
 
 from benchfs.client import AsyncClient
+from benchfs.env import Env, system_env
 from benchfs.errors import error
+from benchfs.paths import parse
 
 FILES_AT_ONCE = 32
 PIECE_BYTES = 1024 * 1024
 PART_SUFFIX = ".benchfs-part"
+OWNER_ONLY = 0o600  # of a file in the making, whoever may read the whole one
 
 Progress = Callable[[int], None]  # bytes moved
 
@@ -43,9 +48,15 @@ class Transfer:
     """One copy, in or out. `verify`: read both sides again and compare their hashes."""
 
     def __init__(
-        self, fs: AsyncClient, *, verify: bool = False, progress: Progress = lambda _: None
+        self,
+        fs: AsyncClient,
+        *,
+        verify: bool = False,
+        progress: Progress = lambda _: None,
+        env: Env | None = None,
     ) -> None:
         self._fs = fs
+        self._env = env or system_env()
         self._verify = verify
         self._progress = progress
         self._result = Result()
@@ -61,8 +72,7 @@ class Transfer:
             jobs.append((source, target))
         await self._all([(str(s), self._put_file(s, t)) for s, t in jobs])
         for place, found in reversed(directories):
-            await self._fs.chmod(place, stat.S_IMODE(found.st_mode))
-            await self._fs.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
+            await self._fs.copystat(found, place)
         self._result.seconds = time.monotonic() - started
         return self._result
 
@@ -101,7 +111,12 @@ class Transfer:
             found = directory.stat()
             directories.append((str(place), found))
             above |= {(found.st_dev, found.st_ino)}
-            for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            try:
+                entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+            except OSError as exc:
+                self._result.failures.append((str(directory), str(exc)))
+                continue
+            for entry in entries:
                 inside = place / entry.name
                 if entry.is_dir():
                     below = entry.stat()
@@ -110,9 +125,10 @@ class Transfer:
                         continue
                     try:
                         await self._fs.mkdir(str(inside))
-                    except FileExistsError:
+                    except FileExistsError as exc:
                         if not await self._fs.isdir(str(inside)):
-                            raise
+                            self._result.failures.append((entry.path, str(exc)))
+                            continue
                     pending.append((Path(entry.path), inside, above))
                 elif entry.is_file():
                     jobs.append((Path(entry.path), str(inside)))
@@ -123,16 +139,27 @@ class Transfer:
     async def _put_file(self, source: Path, target: str) -> None:
         fs = self._fs
         found = source.stat()
-        part = target + PART_SUFFIX
+        parse(target, "put")
+        part = str(PurePosixPath(target).with_name(self._part_name()))
         with source.open("rb", buffering=0) as reader:
-            async with await fs.open(part, "wb", permissions=stat.S_IMODE(found.st_mode)) as file:
-                while data := reader.read(PIECE_BYTES):
-                    await file.write(data)
-                    self._progress(len(data))
-        await fs.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
-        await fs.rename(part, target)
+            try:
+                file = await fs.open(part, "xb", permissions=OWNER_ONLY)
+            except OSError as exc:
+                exc.filename = target  # the other name says nothing to anybody
+                raise
+            try:
+                async with file:
+                    while data := reader.read(PIECE_BYTES):
+                        await file.write(data)
+                        self._result.bytes += len(data)
+                        self._progress(len(data))
+                await fs.copystat(found, part)
+                await fs.rename(part, target)
+            except BaseException:
+                with contextlib.suppress(OSError):  # what failed first is what is to be said
+                    await fs.unlink(part)
+                raise
         self._result.files += 1
-        self._result.bytes += found.st_size
         if self._verify:
             await self._compare(source, target)
 
@@ -146,7 +173,11 @@ class Transfer:
         jobs: list[tuple[str, Path, os.stat_result]],
         directories: list[tuple[Path, os.stat_result]],
     ) -> None:
-        target.mkdir(parents=True, exist_ok=True)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            self._result.failures.append((source, str(exc)))
+            return
         directories.append((target, found))
         self._result.directories += 1
         async for entry in self._fs.scandir(source):
@@ -158,16 +189,17 @@ class Transfer:
                 jobs.append((entry.path, place, attributes))
 
     async def _get_file(self, source: str, target: Path, found: os.stat_result) -> None:
-        part = target.with_name(target.name + PART_SUFFIX)
-        buffer = bytearray(min(PIECE_BYTES, max(1, found.st_size)))
-        view = memoryview(buffer)
+        target = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with target.open("wb") as writer:  # a device or a pipe: it is written, never replaced
+                await self._copy_out(source, writer, found.st_size)
+            self._result.files += 1
+            return
+        part = target.with_name(self._part_name())
         try:
-            with part.open("wb", buffering=0) as writer:
-                async with await self._fs.open(source) as file:
-                    while count := await file.readinto(buffer):
-                        writer.write(view[:count])
-                        self._result.bytes += count
-                        self._progress(count)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+            with os.fdopen(descriptor, "wb") as writer:
+                await self._copy_out(source, writer, found.st_size)
             part.chmod(stat.S_IMODE(found.st_mode))
             os.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
             part.replace(target)
@@ -178,7 +210,20 @@ class Transfer:
         if self._verify:
             await self._compare(target, source)
 
+    async def _copy_out(self, source: str, writer: BinaryIO, size: int) -> None:
+        buffer = bytearray(min(PIECE_BYTES, max(1, size)))
+        view = memoryview(buffer)
+        async with await self._fs.open(source) as file:
+            while count := await file.readinto(buffer):
+                writer.write(view[:count])
+                self._result.bytes += count
+                self._progress(count)
+
     # ------------------------------------------------------------ both
+
+    def _part_name(self) -> str:
+        """A name for a file in the making, short, and nobody else's."""
+        return f".{self._env.rng.token_bytes(8).hex()}{PART_SUFFIX}"
 
     async def _all(self, jobs: list[tuple[str, Coroutine[object, object, None]]]) -> None:
         """Run the jobs, so many at once; failures of files are noted, not raised."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchfs.cli.duplicate import copy_tree, into
+from benchfs.cli.duplicate import copy
 from benchfs.cli.output import ClusterOption, JsonOption, fail, say_json, with_client
 from benchfs.client import AsyncClient
 
@@ -23,10 +23,7 @@ def cp(
     async def work(fs: AsyncClient) -> int:
         if not recursive and await fs.isdir(source):
             raise fail(f"{source} is a directory: use -r")
-        place = await into(fs, source, target)
-        if f"{place}/".startswith(f"{source.rstrip('/')}/"):
-            raise fail(f"{source} cannot be copied into itself")
-        return await copy_tree(fs, source, place)
+        return await copy(fs, source, target)
 
     files = with_client(cluster, work)
     if json:

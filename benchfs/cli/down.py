@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from benchfs import instance
+from benchfs import instance, instancedir
+from benchfs.cli.names import instance_directory
 from benchfs.cli.output import JsonOption, fail, run, say_json
 
 
@@ -16,12 +17,12 @@ def down(
     json: JsonOption = False,
 ) -> None:
     """Stop the daemons and remove their data."""
-    directory = instance.home() / name
-    if not directory.is_dir():
+    directory = instance_directory(name)
+    if not instancedir.is_instance(directory):
         raise fail(f"there is no instance {name} on this host")
     nodes = sorted(instance.running_nodes(directory))
     run(instance.stop(directory))
     if not keep:
-        instance.remove(directory)
+        instancedir.remove(directory)
     if json:
         say_json({"name": name, "stopped": nodes, "removed": not keep})

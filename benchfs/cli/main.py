@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -28,10 +30,10 @@ from benchfs.cli import (
     status,
     up,
 )
-from benchfs.cli.output import note
+from benchfs.cli.output import note, say
 
 app = typer.Typer(
-    help="BenchFS: one file system out of the disks of a job's machines.",
+    invoke_without_command=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -40,6 +42,16 @@ for module in (up, down, status, ls, stat, cat, put, get, cp, mv, rm, mkdir, fin
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
 app.add_typer(bench.app, name="bench")
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """BenchFS: one file system out of the disks of a job's machines."""
+    if version:
+        say(f"benchfs {metadata.version('benchfs')}")
+        raise typer.Exit
 
 
 def run() -> None:

@@ -24,7 +24,6 @@ ClusterOption = Annotated[
     typer.Option("--cluster", help="URL, instance name or directory; default: the one running."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-TimeoutOption = Annotated[float, typer.Option(help="Seconds that an operation may take.")]
 
 
 def run(work: Coroutine[object, object, Result]) -> Result:
@@ -35,12 +34,11 @@ def run(work: Coroutine[object, object, Result]) -> Result:
 def with_client(
     cluster: str | None,
     work: Callable[[AsyncClient], Coroutine[object, object, Result]],
-    timeout: float = 10.0,
 ) -> Result:
     """Run `work` with a connected client."""
 
     async def connected() -> Result:
-        async with AsyncClient(cluster, timeout=timeout) as fs:
+        async with AsyncClient(cluster) as fs:
             return await work(fs)
 
     return run(connected())

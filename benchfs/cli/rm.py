@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchfs.cli.output import ClusterOption, JsonOption, say_json, with_client
+from benchfs.cli.output import ClusterOption, JsonOption, note, say_json, with_client
 from benchfs.client import AsyncClient
 
 
@@ -17,7 +17,9 @@ def rm(
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Remove files, and directories with all that is in them."""
+    """Remove files, and with -r directories with all that is in them; go on after a failure."""
+    removed: list[str] = []
+    failures: list[tuple[str, str]] = []
 
     async def work(fs: AsyncClient) -> None:
         for path in paths:
@@ -26,10 +28,16 @@ def rm(
                     await fs.rmtree(path)
                 else:
                     await fs.unlink(path)
-            except FileNotFoundError:
-                if not force:
-                    raise
+                removed.append(path)
+            except OSError as exc:
+                if not (force and isinstance(exc, FileNotFoundError)):
+                    failures.append((path, str(exc)))
 
     with_client(cluster, work)
     if json:
-        say_json({"removed": paths})
+        failed = [{"path": path, "error": why} for path, why in failures]
+        say_json({"removed": removed, "failures": failed})
+    for _, why in failures:
+        note(f"benchfs: {why}")
+    if failures:
+        raise typer.Exit(1)

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from benchfs import instance
+from benchfs import instance, instancedir
+from benchfs.cli.names import instance_directory
 from benchfs.cli.output import JsonOption, fail, note, run, say, say_json
 from benchfs.cli.sizes import parse_size
+from benchfs.layout import check_chunk_size
 
 
 def up(
@@ -21,19 +23,35 @@ def up(
     json: JsonOption = False,
 ) -> None:
     """Start a cluster, or start a stopped one again on its data; prints its URL."""
-    directory = instance.home() / name
     if mode not in {"volatile", "writeback", "durable"}:
         raise typer.BadParameter(f"{mode!r}: volatile, writeback or durable")
-    if directory.is_dir():
+    try:
+        check_chunk_size(size := parse_size(chunk_size))
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from None
+    directory = instance_directory(name)
+    if directory.exists():
+        if not instancedir.is_instance(directory):
+            raise fail(f"{directory} is in the way: it holds no instance")
         if instance.running_nodes(directory):
             raise fail(f"instance {name} is running already")
         note(f"starting {name} again on its data")
+        run(instance.start(directory))
     else:
-        settings = instance.Settings(name, nodes, mode, parse_size(chunk_size), data)
-        run(instance.create(directory, settings))
-    run(instance.start(directory))
+        settings = instance.Settings(name, nodes, mode, size, data)
+        run(start_new(directory, settings))
     url = run(instance.url(directory))
     if json:
         say_json({"name": name, "url": url, "nodes": instance.running_nodes(directory)})
     else:
         say(url)
+
+
+async def start_new(directory: Path, settings: instance.Settings) -> None:
+    """Make an instance and start it; if it does not start, nothing of it stays."""
+    await instance.create(directory, settings)
+    try:
+        await instance.start(directory)
+    except BaseException:
+        instancedir.remove(directory)
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from benchfs import instancedir
 
-def benchfs(*arguments: str | bytes, status: int = 0) -> subprocess.CompletedProcess[bytes]:
+
+def benchfs(
+    *arguments: str | bytes, status: int = 0, umask: int = -1
+) -> subprocess.CompletedProcess[bytes]:
     """Run the command, and hold its exit status against what is expected."""
     done = subprocess.run(
         [sys.executable, "-m", "benchfs.cli.main", *arguments],
         capture_output=True,
+        umask=umask,
         timeout=50,
         check=False,
     )
@@ -107,6 +113,10 @@ def test_copying_moving_and_removing(tmp_path: Path) -> None:
     assert b"use -r" in benchfs("cp", "/copy", "/x", status=1).stderr
     benchfs("rm", "-r", "/copy")
     benchfs("rm", "-f", "/copy")
+    benchfs("mkdir", "/x", "/y")
+    result = document("rm", "-r", "/x", "/none", "/y", status=1)
+    assert result["removed"] == ["/x", "/y"]
+    assert [failure["path"] for failure in result["failures"]] == ["/none"]
     assert b"No such file" in benchfs("rm", "/copy", status=1).stderr
 
 
@@ -142,6 +152,8 @@ def test_errors_say_what_where_and_how_to_go_on() -> None:
     assert failed.stdout == b""
     benchfs("stat", status=2)
     benchfs("nonsense", status=2)
+    assert benchfs("--version").stdout.startswith(b"benchfs ")
+    assert b"benchfs://host:port" in benchfs("ls", "--cluster", "benchfs://", status=1).stderr
     assert b"no instance" in benchfs("ls", "--cluster", "nowhere", status=1).stderr
     assert b"running already" in benchfs("up", status=1).stderr
     assert b"there is no instance" in benchfs("down", "--name", "nowhere", status=1).stderr
@@ -158,3 +170,98 @@ def test_down_with_keep_and_up_again_finds_the_files(tmp_path: Path) -> None:
         assert benchfs("cat", "/f", "--cluster", "second").stdout == b"kept"
     finally:
         benchfs("down", "--name", "second")
+
+
+@pytest.mark.parametrize("name", ["{0}", "../../../{0}"])
+def test_down_takes_names_of_instances_only(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    for command in ("down", "up"):
+        failed = benchfs(command, "--name", name.format(tmp_path), status=2)
+        assert b"Invalid value" in failed.stderr
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_down_leaves_a_directory_that_holds_no_instance() -> None:
+    directory = instancedir.home() / "notes"
+    directory.mkdir()
+    try:
+        (directory / "mine").write_bytes(b"mine")
+        assert b"there is no instance" in benchfs("down", "--name", "notes", status=1).stderr
+        assert b"no instance" in benchfs("up", "--name", "notes", status=1).stderr
+        assert (directory / "mine").read_bytes() == b"mine"
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_an_up_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = set(Path(os.environ["TMPDIR"]).iterdir())
+    no_directory = tmp_path / "file"
+    no_directory.touch()
+    failed = benchfs("up", "--name", "new", "--data", str(no_directory), status=1)
+    assert b"the daemon ended" in failed.stderr
+    assert [path.name for path in instancedir.home().iterdir()] == ["default"]
+    assert set(Path(os.environ["TMPDIR"]).iterdir()) == before
+    benchfs("up", "--name", "new", "--nodes", "1", "--data", str(tmp_path))
+    benchfs("down", "--name", "new")
+    assert list(tmp_path.iterdir()) == [no_directory]
+
+
+def test_an_up_that_fails_leaves_an_instance_that_was_there_before(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"kept")
+    benchfs("up", "--name", "old", "--nodes", "2")
+    settings = instancedir.home() / "old/node-1/node.toml"
+    try:
+        benchfs("put", str(tmp_path / "f"), "/f", "--cluster", "old")
+        benchfs("down", "--name", "old", "--keep")
+        good = settings.read_text()
+        settings.write_text(good + "nonsense = 1\n")
+        assert b"nonsense" in benchfs("up", "--name", "old", status=1).stderr
+        settings.write_text(good)
+        benchfs("up", "--name", "old")
+        assert benchfs("cat", "/f", "--cluster", "old").stdout == b"kept"
+    finally:
+        benchfs("down", "--name", "old")
+
+
+def test_nothing_is_copied_onto_or_into_itself(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"precious")
+    benchfs("put", str(tmp_path / "f"), "/f")
+    benchfs("mkdir", "/d")
+    assert b"same file" in benchfs("cp", "f", "/f", status=1).stderr
+    assert b"same file" in benchfs("mv", "f", "/", status=1).stderr
+    assert b"in itself" in benchfs("cp", "-r", "d", "/d/x", status=1).stderr
+    assert b"in itself" in benchfs("mv", "d", "/d/x", status=1).stderr
+    assert benchfs("cat", "/f").stdout == b"precious"
+    assert document("find") == ["/d", "/f"]
+
+
+def test_modes_of_new_directories_are_as_given_whatever_the_umask() -> None:
+    benchfs("mkdir", "-p", "-m", "1777", "/deep/down", umask=0o077)
+    assert document("stat", "/deep/down")["mode"] == "1777"
+    assert document("stat", "/deep")["mode"] == "0700"
+    assert b"octal" in benchfs("mkdir", "-m", "-1", "/x", status=2).stderr
+
+
+def test_settings_come_from_the_file(
+    instance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    monkeypatch.setenv("BENCHFS_CONFIG", str(file))
+    file.write_text('cluster = "nowhere"\n')
+    assert b"no instance" in benchfs("ls", status=1).stderr
+    assert document("status", "--cluster", instance)["name"] == "default"
+    file.write_text("speed = 11\n")
+    assert b"unknown key 'speed'" in benchfs("ls", status=1).stderr
+
+
+def test_the_secret_of_another_cluster_does_not_reach_new_daemons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_bytes(b"another secret of thirty-two byte")
+    (tmp_path / "secret").chmod(0o600)
+    monkeypatch.setenv("BENCHFS_SECRET_FILE", str(tmp_path / "secret"))
+    benchfs("up", "--name", "third", "--nodes", "1")
+    try:
+        benchfs("ls", "--cluster", "third")
+    finally:
+        benchfs("down", "--name", "third")

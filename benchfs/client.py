@@ -230,6 +230,17 @@ class AsyncClient:
         async with await self.open(path, "r+b") as file:
             await file.truncate(size)
 
+    async def copy_file_range(
+        self,
+        src: AsyncFile,
+        dst: AsyncFile,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+    ) -> int:
+        """As os.copy_file_range: the nodes copy. See `AsyncFile.copy_range`."""
+        return await src.copy_range(dst, count, offset_src, offset_dst)
+
     # ------------------------------------------------------------ attributes
 
     async def stat(self, path: PathLike) -> os.stat_result:

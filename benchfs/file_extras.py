@@ -1,4 +1,4 @@
-"""Operations of open files beside reading and writing: holes."""
+"""Operations of open files beside reading and writing: holes, copies made by the nodes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 
 from benchfs.cluster import Intent
+from benchfs.copying import MOST_BYTES, RangeCopy
 from benchfs.errors import error
 from benchfs.file_base import OpenFile, check_range
 from benchfs.layout import MAX_FILE_SIZE
@@ -38,22 +39,73 @@ class FileExtras(OpenFile):
         if end > MAX_FILE_SIZE:
             raise error(errno.EFBIG, "fallocate", self.name)
         await self._writes.flush(intent)
-        sparse = SparseFile(self._cluster, self._inode)
+        sparse = self._sparse()
         if punch_hole or zero_range:
             await sparse.punch(intent, offset, end)
         if not punch_hole:
             await sparse.allocate(intent, offset, end)
         grown = 0 if keep_size or punch_hole else end
-        await self._writes.report_change(intent, grown)
-        self._segments.forget(self._inode.ino)
-        self._cache.drop_file(self._inode.ino)
+        await self._changed(intent, grown)
+
+    async def copy_range(
+        self,
+        target: FileExtras,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+    ) -> int:
+        """Copy up to `count` bytes into another file of the same client; returns how many it did.
+
+        The nodes copy among themselves, at most 64 MiB a call; 0 means the end of this file. As
+        os.copy_file_range: an offset that is None is the file's position, which moves on. Holes
+        stay holes. OSError with EBADF (the target opened with `a`, too), EINVAL (within one file,
+        where the ranges overlap), EFBIG, EXDEV, ENOSPC.
+        """
+        intent = self._reading("copy_file_range")
+        there = target._writing("copy_file_range")
+        if target._cluster is not self._cluster:
+            raise error(errno.EXDEV, "copy_file_range", self.name)
+        if target._mode.append:
+            raise error(errno.EBADF, "copy_file_range", target.name, text="opened to append")
+        source_start = self._position if offset_src is None else offset_src
+        target_start = target._position if offset_dst is None else offset_dst
+        check_range(intent, source_start, count)
+        check_range(there, target_start, count)
+        for file, whose in ((self, intent), (target, there)):
+            if file._writes.pending:
+                await file._writes.flush(whose)
+        size = (await self._inode.refresh(intent)).size
+        count = max(0, min(count, size - source_start, MOST_BYTES))
+        if target_start + count > MAX_FILE_SIZE:
+            raise error(errno.EFBIG, "copy_file_range", target.name)
+        same = self._inode.ino == target._inode.ino
+        if same and abs(source_start - target_start) < count:
+            raise error(errno.EINVAL, "copy_file_range", self.name, text="the ranges overlap")
+        if count:
+            copy = RangeCopy(self._sparse(), self._inode, target._sparse(), target._inode)
+            await copy.run(there, source_start, target_start, count)
+            await target._changed(there, target_start + count)
+        if offset_src is None:
+            self._position += count
+        if offset_dst is None:
+            target._position += count
+        return count
 
     async def _seek_sparse(self, intent: Intent, offset: int, whence: int) -> int:
         """SEEK_DATA and SEEK_HOLE."""
         if self._writes.pending:
             await self._writes.flush(intent)
         size = (await self._inode.refresh(intent)).size
-        return await SparseFile(self._cluster, self._inode).seek(intent, offset, size, whence)
+        return await self._sparse().seek(intent, offset, size, whence)
+
+    def _sparse(self) -> SparseFile:
+        return SparseFile(self._cluster, self._inode, self._writes.touched)
+
+    async def _changed(self, intent: Intent, end: int) -> None:
+        """Bytes were changed, up to `end`, by others for this handle: have that known."""
+        await self._writes.report_change(intent, end)
+        self._segments.forget(self._inode.ino)
+        self._cache.drop_file(self._inode.ino)
 
 
 SPARSE = (os.SEEK_DATA, os.SEEK_HOLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import BenchFSError, error, from_rpc
@@ -14,6 +14,7 @@ from benchfs.layout import Piece, pieces
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     AllocateChunk,
+    CopyChunk,
     ExtentRecord,
     MapData,
     MapDataReply,
@@ -23,15 +24,20 @@ from benchfs.writing import STALE_WAIT_SECONDS
 
 AT_ONCE = 32  # requests of one call
 
-ChangeOfChunk = Callable[[Piece, int], AllocateChunk | PunchChunk]  # the epoch comes second
+ChangeOfChunk = Callable[
+    [Piece, int], AllocateChunk | CopyChunk | PunchChunk
+]  # the epoch comes second
 
 
 class SparseFile:
-    """The holes of one open file."""
+    """The holes of one open file. `touched` is called with each group whose chunks change."""
 
-    def __init__(self, cluster: Cluster, inode: InodeHandle) -> None:
+    def __init__(
+        self, cluster: Cluster, inode: InodeHandle, touched: Callable[[int], None]
+    ) -> None:
         self._cluster = cluster
         self._inode = inode
+        self._touched = touched
         self._loop = asyncio.get_running_loop()
 
     # ------------------------------------------------------------ finding
@@ -104,7 +110,14 @@ class SparseFile:
 
     async def _change(self, intent: Intent, start: int, end: int, request: ChangeOfChunk) -> None:
         """Send one request a chunk, so many at once."""
-        waiting = pieces(start, end - start, self._inode.layout.chunk_size)
+        await self.change(
+            intent, pieces(start, end - start, self._inode.layout.chunk_size), request
+        )
+
+    async def change(
+        self, intent: Intent, waiting: Iterator[Piece], request: ChangeOfChunk
+    ) -> None:
+        """Send one request a piece, so many at once, repeated under the epoch that holds."""
 
         async def work() -> None:
             for piece in waiting:
@@ -124,6 +137,7 @@ class SparseFile:
             truncation = inode.attributes.truncation
             try:
                 await self._cluster.mutate(intent, group, request(piece, truncation))
+                self._touched(group)
                 return
             except RemoteError as exc:  # the file was cut meanwhile
                 if self._loop.time() >= intent.deadline:

@@ -134,6 +134,16 @@ class File(io.RawIOBase):
 
         self._client._run(allocate)
 
+    def copy_range(
+        self,
+        target: File,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+    ) -> int:
+        """Have the nodes copy into another file of this client. See `AsyncFile.copy_range`."""
+        return self._client._run(self._file.copy_range, target._file, count, offset_src, offset_dst)
+
     def fsync(self) -> None:
         """As flush; and as durable as the cluster's mode promises."""
         self._client._run(self._file.fsync)
@@ -219,6 +229,17 @@ class Client:
     def write_bytes(self, path: PathLike, data: bytes) -> int:
         """Make `data` the whole content of a file."""
         return self._run(self._client.write_bytes, path, data)
+
+    def copy_file_range(
+        self,
+        src: File,
+        dst: File,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+    ) -> int:
+        """As os.copy_file_range: the nodes copy."""
+        return src.copy_range(dst, count, offset_src, offset_dst)
 
     def truncate(self, path: PathLike, size: int) -> None:
         """Set a file's size in bytes."""

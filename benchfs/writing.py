@@ -245,11 +245,15 @@ class WriteBehind:
             )
         finally:
             self._cluster.session.give_back(slot)
-        self._nodes.add(self._cluster.map.primary(group))
+        self.touched(group)
         self._cache.drop_range(inode.ino, piece.index, piece.offset, piece.length)
         self._segments.forget(inode.ino)
 
     # ------------------------------------------------------------ size
+
+    def touched(self, group: int) -> None:
+        """Chunks of this group were changed: fsync is to ask its node."""
+        self._nodes.add(self._cluster.map.primary(group))
 
     async def report_change(self, intent: Intent, end: int) -> None:
         """Bytes were changed by other means than writing, up to `end` at the least."""

@@ -44,7 +44,7 @@ from benchfsd import metrics
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
-from benchfsd.handlers import chunks, cluster, inodes, opens, sparse
+from benchfsd.handlers import chunks, cluster, copying, inodes, opens, sparse
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
@@ -259,6 +259,7 @@ class Daemon:
             **opens.table(node, self._orphans),
             **chunks.ChunkHandlers(node).table(),
             **sparse.table(node),
+            **copying.table(node),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
 

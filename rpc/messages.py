@@ -54,6 +54,7 @@ class Op(IntEnum):
     MAP_DATA = 91
     ALLOCATE_CHUNK = 92
     PUNCH_CHUNK = 93
+    COPY_CHUNK = 94
 
 
 class Code(IntEnum):
@@ -554,6 +555,20 @@ class PunchChunk(NamedTuple):
     length: U32
 
 
+class CopyChunk(NamedTuple):
+    """Write bytes that another chunk has, or zeros where it has none: the node fetches them."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    offset: U32
+    length: U32
+    source_group: U16
+    source_ino: U64
+    source_index: U32
+    source_offset: U32
+
+
 class LendChunk(NamedTuple):
     """Same host: pass the chunk file's descriptor, read-only, with this reply."""
 
@@ -627,6 +642,7 @@ OPERATIONS = _table(
     Operation(Op.MAP_DATA, MapData, MapDataReply, False),
     Operation(Op.ALLOCATE_CHUNK, AllocateChunk, WriteChunkReply, True),
     Operation(Op.PUNCH_CHUNK, PunchChunk, WriteChunkReply, True),
+    Operation(Op.COPY_CHUNK, CopyChunk, WriteChunkReply, True),
 )
 BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
 

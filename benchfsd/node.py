@@ -137,9 +137,16 @@ class Node:
     # ------------------------------------------------------------ other nodes
 
     async def call_group(
-        self, group: int, request: tuple[object, ...], *, mutates: bool = False
+        self,
+        group: int,
+        request: tuple[object, ...],
+        *,
+        mutates: bool = False,
+        into: memoryview | None = None,
     ) -> Answer:
         """Ask the primary of a group. Raises RemoteError, UNAVAILABLE if it does not answer.
+
+        With `into`, the reply's payload is put there, where it fits.
 
         A newer entry of the group is learned and followed. It is never passed on: a client would
         take it for one of the group that it asked about.
@@ -151,7 +158,9 @@ class Node:
         while True:
             entry = self.map.group(group)
             try:
-                return await self._call(entry.primary, request, group, entry.epoch, slot, sequence)
+                return await self._call(
+                    entry.primary, request, group, entry.epoch, slot, sequence, into
+                )
             except RemoteError as exc:
                 if exc.code != Code.STALE_EPOCH:
                     raise
@@ -176,16 +185,19 @@ class Node:
         epoch: int,
         slot: int,
         sequence: int,
+        into: memoryview | None = None,
     ) -> Answer:
+        purpose = "calls" if into is None else "bulk"
         give_up = self.loop.time() + PEER_SECONDS
         while True:
             left = give_up - self.loop.time()
             try:
                 peer = self._peer(node_id)
-                connection = await self.pool.connect(peer, "calls", timeout=left)
+                connection = await self.pool.connect(peer, purpose, timeout=left)
                 return await connection.call(
                     request,
                     timeout=left,
+                    into=into,
                     group=group,
                     epoch=epoch,
                     slot=slot,

@@ -57,10 +57,9 @@ async def _fetch(node: Node, message: CopyChunk, into: memoryview) -> None:
         result = await found if isinstance(found, Awaitable) else found
         count, checks = result.count, result.checks
     else:
-        answer = await node.call_group(group, ReadChunk(ino, index, offset, length))
-        payload = b"" if answer.payload is None else answer.payload
-        count, checks = len(payload), cast(ReadChunkReply, answer.message).checks
-        into[:count] = payload
+        answer = await node.call_group(group, ReadChunk(ino, index, offset, length), into=into)
+        count = 0 if answer.payload is None else len(answer.payload)
+        checks = cast(ReadChunkReply, answer.message).checks
     bad = verify_pieces(into[:count], offset, checks)
     if bad is not None:
         text = f"chunk {index} of inode {ino:016x}, bytes from {bad}: failed their check"

@@ -340,7 +340,11 @@ class AsyncFile(FileExtras):
         try:
             await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
         finally:
-            self._on_close(self)
+            try:
+                if self._locks is not None:
+                    await self._locks.close()
+            finally:
+                self._on_close(self)
 
     aclose = close
 

@@ -11,6 +11,7 @@ from benchfs.cache import ChunkCache
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import error
 from benchfs.inode_handle import InodeHandle
+from benchfs.locking import FileLocks
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.writing import WriteBehind
 
@@ -73,6 +74,7 @@ class OpenFile:
         self._timeout = timeout
         self._attribute_seconds = attribute_seconds
         self._on_close = on_close
+        self._locks: FileLocks | None = None
         self._loop = asyncio.get_running_loop()
         self._position = inode.attributes.size if mode.append else 0
         self._sequential_at = 0  # where the next read starts if it is sequential

@@ -8,12 +8,13 @@ import os
 from benchfs.cluster import Intent
 from benchfs.copying import MOST_BYTES, RangeCopy
 from benchfs.errors import error
-from benchfs.file_base import OpenFile, check_range
+from benchfs.file_base import check_range
+from benchfs.file_locks import FileLockMethods
 from benchfs.layout import MAX_FILE_SIZE
 from benchfs.sparse import SparseFile
 
 
-class FileExtras(OpenFile):
+class FileExtras(FileLockMethods):
     """What `AsyncFile` can do besides."""
 
     async def fallocate(

@@ -16,9 +16,10 @@ from benchfs.cluster import Cluster
 from benchfs.errors import BenchFSError, error
 from benchfs.inode import home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.rpc.messages import HoldRecord, Release, Renew, RenewReply
+from benchfs.rpc.messages import HoldRecord, LockRecord, Release, Renew, RenewReply
 
 HOLDS_MOST = 32_768  # inodes: what fits into one Renew
+LOCKS_MOST = 8192  # ranges that are claimed from a node that has restarted
 RELEASE_SECONDS = 0.01  # a closed file's release waits so long for others
 RELEASES_AT_ONCE = 4096
 CLOSE_SECONDS = 1.0  # what a client that ends spends on its last releases
@@ -40,6 +41,7 @@ class Holds:
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._last = 0
+        self._last_lock = 0
         self._opening: dict[int, float] = {}  # numbers of opens under way, and since when
         self._held: dict[int, _Held] = {}
         self._heard: dict[str, float] = {}  # node -> when it last heard of this session, at least
@@ -73,6 +75,7 @@ class Holds:
         held.writes |= writes
         held.handles.add(inode)
         inode.holds = self
+        inode.number = number
         if self._renewing is None:
             self._renewing = self._loop.create_task(self._renew_for_ever())
 
@@ -91,6 +94,11 @@ class Holds:
         """This client's handles of an inode."""
         held = self._held.get(ino)
         return set() if held is None else held.handles
+
+    def next_lock(self) -> int:
+        """The number of the next Lock or Unlock."""
+        self._last_lock += 1
+        return self._last_lock
 
     def is_sure(self, ino: int) -> bool:
         """Whether the lease of the inode is surely not over: then it cannot have been removed."""
@@ -142,10 +150,12 @@ class Holds:
         ]
         asked = self._loop.time()
         try:
-            answer = await self._cluster.call_node(intent, node, Renew(settled, len(holds), None))
+            answer = await self._cluster.call_node(
+                intent, node, Renew(settled, len(holds), None, ())
+            )
             if isinstance(answer.message, RenewReply) and not answer.message.agreed:
                 asked = self._loop.time()
-                request = Renew(settled, len(holds), tuple(holds))
+                request = Renew(settled, len(holds), tuple(holds), tuple(self._locks(inos)))
                 answer = await self._cluster.call_node(intent, node, request)
         except BenchFSError:
             return  # the next time, or never: `is_sure` tells
@@ -154,6 +164,22 @@ class Holds:
         for ino in answer.message.gone:
             for handle in self.handles(ino):
                 handle.gone = True
+        for ino in answer.message.unlocked:
+            for handle in self.handles(ino):
+                if handle.locks is not None:
+                    handle.locks.lose()
+
+    def _locks(self, inos: list[int]) -> list[LockRecord]:
+        """The locks on these inodes, to claim them; those that may be lost are lost."""
+        found: list[LockRecord] = []
+        for ino in inos:
+            for handle in self.handles(ino):
+                if handle.locks is None:
+                    continue
+                if not self.is_sure(ino):
+                    handle.locks.lose()
+                found += handle.locks.records()
+        return found[:LOCKS_MOST]
 
     # ------------------------------------------------------------ inside
 

@@ -10,7 +10,7 @@ from benchfs.cluster import Cluster, Intent
 from benchfs.errors import NotFoundError, error
 from benchfs.inode import home_group
 from benchfs.layout import Layout, chunk_group
-from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes
+from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes, LockRecord
 
 
 class Lease(Protocol):
@@ -21,10 +21,27 @@ class Lease(Protocol):
         ...
 
 
+class Locks(Protocol):
+    """The locks of an open file. See `benchfs.locking.FileLocks`."""
+
+    def require(self, intent: Intent) -> None:
+        """Raise OSError if some are lost."""
+        ...
+
+    def records(self) -> list[LockRecord]:
+        """All of them."""
+        ...
+
+    def lose(self) -> None:
+        """They are lost."""
+        ...
+
+
 class InodeHandle:
     """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says.
 
-    `gone`: the inode was removed, since the node did not hear of this client for a lease.
+    `number` is this handle's alone within its session. `gone`: the inode was removed, since the
+    node did not hear of this client for a lease.
     """
 
     __slots__ = (
@@ -35,6 +52,8 @@ class InodeHandle:
         "holds",
         "ino",
         "layout",
+        "locks",
+        "number",
         "path",
         "seen_at",
     )
@@ -49,6 +68,8 @@ class InodeHandle:
         self.seen_at = self._loop.time()
         self.gone = False
         self.holds: Lease | None = None
+        self.locks: Locks | None = None
+        self.number = 0
 
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""
@@ -72,9 +93,11 @@ class InodeHandle:
         return self.attributes
 
     def require(self, intent: Intent) -> None:
-        """Raise StaleHandleError if the inode is known to be gone."""
+        """Raise StaleHandleError if the inode is known to be gone, ENOLCK if locks are lost."""
         if self.gone:
             raise self._stale(intent)
+        if self.locks is not None:
+            self.locks.require(intent)
 
     async def require_kept(self, intent: Intent) -> None:
         """Before a missing chunk is taken for a hole: the inode is there. StaleHandleError."""

@@ -144,6 +144,33 @@ class File(io.RawIOBase):
         """Have the nodes copy into another file of this client. See `AsyncFile.copy_range`."""
         return self._client._run(self._file.copy_range, target._file, count, offset_src, offset_dst)
 
+    def lock(
+        self,
+        offset: int = 0,
+        length: int = 0,
+        *,
+        exclusive: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Lock bytes against other open files. See `AsyncFile.lock`."""
+
+        async def lock() -> None:
+            await self._file.lock(offset, length, exclusive=exclusive, timeout=timeout)
+
+        self._client._run(lock)
+
+    def unlock(self, offset: int = 0, length: int = 0) -> None:
+        """Unlock bytes."""
+        self._client._run(self._file.unlock, offset, length)
+
+    def flock(self, operation: int, *, timeout: float | None = None) -> None:
+        """Lock or unlock the file as a whole, as fcntl.flock. See `AsyncFile.flock`."""
+
+        async def flock() -> None:
+            await self._file.flock(operation, timeout=timeout)
+
+        self._client._run(flock)
+
     def fsync(self) -> None:
         """As flush; and as durable as the cluster's mode promises."""
         self._client._run(self._file.fsync)

@@ -45,6 +45,7 @@ from benchfsd.chunks import ChunkStore, DiskChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.handlers import chunks, cluster, copying, inodes, opens, sparse
+from benchfsd.handlers.locks import LockHandlers
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
@@ -260,6 +261,7 @@ class Daemon:
             **chunks.ChunkHandlers(node).table(),
             **sparse.table(node),
             **copying.table(node),
+            **LockHandlers(node).table(),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
 

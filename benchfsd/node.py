@@ -26,6 +26,7 @@ from benchfs.rpc.pool import Peer, Pool
 from benchfs.rpc.schema import decoder, unpack
 from benchfsd.chunks import ChunkStore
 from benchfsd.database import Database
+from benchfsd.locks import LockTable
 from benchfsd.mode import Mode
 from benchfsd.namespace import Namespace
 from benchfsd.opens import Opens
@@ -65,6 +66,7 @@ class Node:
         self.transport = transport
         self.disk = disk
         self.opens = opens
+        self.locks = LockTable()
         self.orphans: set[int] = set()  # inodes without names: see benchfsd/orphans.py
         self.buffers = BufferPool()
         self.slots = Slots(database)

@@ -82,6 +82,10 @@ class Opens:
         """Whether somebody may have the inode open."""
         return ino in self._holders or self.in_grace
 
+    def holds(self, session: bytes, ino: int) -> bool:
+        """Whether this session has the inode open."""
+        return session in self._holders.get(ino, ())
+
     def writers(self, ino: int) -> Iterator[bytes]:
         """The sessions that hold the inode for writing, as far as is known."""
         holders = self._holders.get(ino)

@@ -49,5 +49,7 @@ class Orphans:
 
     def look(self) -> None:
         """End the sessions that are over now, and remove what nobody holds any more."""
-        self._node.opens.expire()
+        over, _ = self._node.opens.expire()
+        for session in over:
+            self._node.locks.drop(session)
         self.freed(list(self._node.orphans))

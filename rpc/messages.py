@@ -50,6 +50,8 @@ class Op(IntEnum):
     RELEASE = 81
     RENEW = 82
     RESERVE_END = 83
+    LOCK = 84
+    UNLOCK = 85
     FILE_END = 90
     MAP_DATA = 91
     ALLOCATE_CHUNK = 92
@@ -414,12 +416,27 @@ class Release(NamedTuple):
     holds: Annotated[tuple[HoldRecord, ...], Limit(4096)]
 
 
+class LockRecord(NamedTuple):
+    """A lock that a session has."""
+
+    ino: U64
+    handle: U64  # the open file that it belongs to: a number that the session gave it
+    whole: Bool  # the lock of the file as such (flock), beside those of byte ranges
+    exclusive: Bool
+    start: U64
+    end: U64
+
+
 class Renew(NamedTuple):
-    """To a node: the session lives. `holds`: all it holds open there, when they did not agree."""
+    """To a node: the session lives.
+
+    `holds` and `locks`: all it has there, when they did not agree.
+    """
 
     settled: U64  # no open with a number up to this one is under way
     held: U32  # inodes held there under such numbers
     holds: Annotated[tuple[HoldRecord, ...], Limit(32_768)] | None
+    locks: Annotated[tuple[LockRecord, ...], Limit(8_192)]
 
 
 class RenewReply(NamedTuple):
@@ -427,6 +444,31 @@ class RenewReply(NamedTuple):
 
     agreed: Bool
     gone: Annotated[tuple[U64, ...], Limit(32_768)]  # what was sent, and is no more
+    unlocked: Annotated[tuple[U64, ...], Limit(8_192)]  # where locks that were sent are lost
+
+
+class Lock(NamedTuple):
+    """To the home group: lock bytes from `start` up to `end`. Repeats do no harm."""
+
+    ino: U64
+    handle: U64
+    whole: Bool
+    exclusive: Bool
+    start: U64
+    end: U64  # 2^63: the end of the file, however it grows
+    number: U64  # grows with each Lock and Unlock of the session
+    wait_ms: U32  # 0: do not wait. In vain: EAGAIN
+
+
+class Unlock(NamedTuple):
+    """To the home group: unlock them. A Lock with a lower number that comes later is refused."""
+
+    ino: U64
+    handle: U64
+    whole: Bool
+    start: U64
+    end: U64
+    number: U64
 
 
 class ReserveEnd(NamedTuple):
@@ -638,6 +680,8 @@ OPERATIONS = _table(
     Operation(Op.RELEASE, Release, Empty, False),
     Operation(Op.RENEW, Renew, RenewReply, False),
     Operation(Op.RESERVE_END, ReserveEnd, ReserveEndReply, True),
+    Operation(Op.LOCK, Lock, Empty, False),
+    Operation(Op.UNLOCK, Unlock, Empty, False),
     Operation(Op.FILE_END, FileEnd, FileEndReply, False),
     Operation(Op.MAP_DATA, MapData, MapDataReply, False),
     Operation(Op.ALLOCATE_CHUNK, AllocateChunk, WriteChunkReply, True),

@@ -34,20 +34,23 @@ def table(node: Node, orphans: Orphans) -> dict[Op, Handler]:
         return Reply(reply)
 
     def release(request: Request) -> Reply:
-        message = cast(Release, request.message)
-        orphans.freed(node.opens.release(request.caller.session, message.holds))
+        session, holds = request.caller.session, cast(Release, request.message).holds
+        freed = node.opens.release(session, holds)
+        node.locks.drop(session, [h.ino for h in holds if not node.opens.holds(session, h.ino)])
+        orphans.freed(freed)
         return Reply(Empty())
 
     def renew(request: Request) -> Reply:
         session, message = request.caller.session, cast(Renew, request.message)
-        settled, count, holds = message
+        settled, count, holds, locks = message
         if holds is None:
-            return Reply(RenewReply(node.opens.renew(session, settled, count), ()))
+            return Reply(RenewReply(node.opens.renew(session, settled, count), (), ()))
         there = [hold for hold in holds if _exists(node, hold.ino)]
         orphans.freed(node.opens.claim(session, settled, there))
         known = {hold.ino for hold in there}
         gone = tuple(hold.ino for hold in holds if hold.ino not in known)
-        return Reply(RenewReply(agreed=True, gone=gone))
+        lost = node.locks.claim(session, locks, trust=node.opens.in_grace)
+        return Reply(RenewReply(agreed=True, gone=gone, unlocked=tuple(lost)))
 
     return {Op.OPEN_INODE: open_inode, Op.RELEASE: release, Op.RENEW: renew}
 

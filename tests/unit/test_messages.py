@@ -140,7 +140,8 @@ def test_numbers_of_operations_never_change() -> None:
         "SET_ATTRIBUTES 31, REPORT_SIZE 32, TRUNCATE 33, MAKE_INODE 40, DROP_INODE 41, "
         "READ_CHUNK 50, WRITE_CHUNK 51, SYNC_FILE 52, CUT_FILE 53, PURGE_FILES 54, "
         "LEND_CHUNK 55, LEND_BOARD 56, OPEN_INODE 80, RELEASE 81, RENEW 82, RESERVE_END 83, "
-        "FILE_END 90, MAP_DATA 91, ALLOCATE_CHUNK 92, PUNCH_CHUNK 93, COPY_CHUNK 94"
+        "LOCK 84, UNLOCK 85, FILE_END 90, MAP_DATA 91, ALLOCATE_CHUNK 92, PUNCH_CHUNK 93, "
+        "COPY_CHUNK 94"
     )
 
     assert ", ".join(f"{op.name} {int(op)}" for op in Op) == published

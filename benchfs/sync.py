@@ -92,6 +92,10 @@ class File(io.RawIOBase):
         """Up to `size` bytes at `offset`; the position stays."""
         return self._client._run(self._file.pread, size, offset)
 
+    def preadinto(self, buffer: Any, offset: int) -> int:
+        """Fill `buffer` from `offset`; the position stays."""
+        return self._client._run(self._file.preadinto, memoryview(buffer), offset)
+
     def write(self, data: Any, /) -> int:
         return self._client._run(self._file.write, data)
 

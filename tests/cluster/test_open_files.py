@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import os
 import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import benchfs
+from benchfs.rpc.connection import Answer, Connection
+from benchfs.rpc.messages import Release
 
 CHUNK = 65_536
 LEASE_SECONDS = 2
@@ -201,3 +206,70 @@ async def test_a_handle_whose_lease_ended_says_that_its_file_is_gone(
         holder.stdin.flush()
         line = await asyncio.to_thread(holder.stdout.readline)
         assert int(line) == errno.ESTALE
+
+
+async def test_opening_creating_removing_and_closing_cost_what_they_must(
+    fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request each; a file that was only read closes without waiting for any."""
+    asked: list[str] = []
+    call = Connection.call
+
+    async def counted(connection: Connection, request: tuple[object, ...], **more: Any) -> Answer:
+        asked.append(type(request).__name__)
+        return await call(connection, request, **more)
+
+    assert await fs.isdir("/")  # so there is a connection
+    monkeypatch.setattr(Connection, "call", counted)
+    await (await fs.open("/new", "xb")).close()
+    assert asked == ["Open"]
+    await until(lambda: asked == ["Open", "Release"])
+    asked.clear()
+    file = await fs.open("/new")
+    assert asked == ["Open"]
+    await file.close()
+    assert asked == ["Open"]
+    await until(lambda: asked == ["Open", "Release"])
+    asked.clear()
+    await fs.unlink("/new")
+    assert asked == ["Unlink"]
+
+
+async def test_many_files_closed_together_are_released_together(
+    fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[int] = []
+    call = Connection.call
+
+    async def counted(connection: Connection, request: tuple[object, ...], **more: Any) -> Answer:
+        if isinstance(request, Release):
+            released.append(len(request.holds))
+        return await call(connection, request, **more)
+
+    monkeypatch.setattr(Connection, "call", counted)
+    files = [await fs.open(f"/many-{number}", "wb") for number in range(50)]
+    for file in files:
+        await file.close()
+    await until(lambda: sum(released) == 50)
+    assert len(released) < 10
+
+
+def test_the_synchronous_file_has_the_same_methods(shared: benchfs.LocalCluster) -> None:
+    with benchfs.Client(shared.url) as fs, fs.open("/sync", "w+b") as file:
+        file.lock(0, 10)
+        file.flock(fcntl.LOCK_EX)
+        file.write(b"x" * 3 * CHUNK)
+        file.fallocate(0, CHUNK, punch_hole=True)
+        assert file.seek(0, os.SEEK_DATA) == CHUNK
+        assert file.seek(CHUNK, os.SEEK_HOLE) == 3 * CHUNK
+        with fs.open("/copy", "w+b") as copy:
+            assert fs.copy_file_range(file, copy, 5, 2 * CHUNK, 0) == 5
+            assert copy.pread(10, 0) == b"xxxxx"
+        assert file.stat().st_size == 3 * CHUNK
+        fs.unlink("/sync")
+        assert file.stat().st_nlink == 0
+        file.flock(fcntl.LOCK_UN)
+        file.unlock()
+    here = {name for name in dir(benchfs.AsyncFile) if not name.startswith("_")}
+    there = {name for name in dir(type(file)) if not name.startswith("_")}
+    assert here - there == {"aclose", "holds_back", "size"}

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 PY     := $(VENV)/bin/python
-# What to give pytest, as in: make test ARGS="tests/unit -k frames"
+# For test and bench, as in: make test ARGS="tests/unit -k frames", make bench ARGS="--json FILE"
 ARGS   ?=
 
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ demo: env ## Store and read back a tree and a large file on three nodes, with sp
 	$(PY) -m benchfs.bench.demo
 
 bench: env ## Measure the base figures as ratios of this machine's floor
-	$(PY) -m benchfs.bench.base
+	$(PY) -m benchfs.bench.base $(ARGS)
 
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

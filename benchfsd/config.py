@@ -118,7 +118,7 @@ class NodeConfig(BaseSettings):
     log_file: AbsolutePath | None = Field(
         default=None, description="where the log goes; unset: standard error"
     )
-    transport: Literal["auto", "sockets"] = Field(
+    transport: Literal["auto", "sockets", "uring"] = Field(
         default="auto", description="the engine that carries frames"
     )
 

@@ -16,6 +16,7 @@ import signal
 import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -35,13 +36,14 @@ from benchfs.clusterspec import (
 from benchfs.env import Env, system_env
 from benchfs.inode import ROOT_INO, home_group
 from benchfs.registry import DirectoryRegistry
+from benchfs.rpc import ring as rings
 from benchfs.rpc.messages import Op
 from benchfs.rpc.pool import Credentials, Pool
 from benchfs.rpc.server import Handler, Server
 from benchfs.rpc.server import Identity as ServerIdentity
 from benchfs.rpc.transports.choose import Engines, choose
 from benchfsd import metrics
-from benchfsd.chunks import ChunkStore, DiskChunkFiles
+from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.handlers import chunks, cluster, copying, inodes, opens, sparse
@@ -88,6 +90,7 @@ async def run(config: NodeConfig) -> None:
         raise StartError(f"the cluster's mode is {spec.mode}, this node's is {config.mode}")
     secret = _read_secret(config)
     engines = choose(config.transport)
+    log.info("transport: %s", engines.summary)
     identity = Identity.open(
         config.data_dir,
         cluster_id=spec.cluster_id,
@@ -135,9 +138,10 @@ class Daemon:
             schedule=self._loop.call_soon,
             on_fatal=_die,
         )
-        # what an earlier process may have told about open files is known to the clients only
+        # what an earlier process was told about open files, only the clients know
         self._restarted = self._database.entries() > 0
-        self._files = DiskChunkFiles(config.data_dir, durable=durable, on_fatal=_die)
+        self._files, self._disk_engine = _chunk_files(config.data_dir, durable)
+        log.info("chunk files: %s", self._disk_engine)
         self._store = ChunkStore(
             self._files,
             self._database,
@@ -178,7 +182,7 @@ class Daemon:
             self._database,
             self._store,
             self._pool,
-            self._engines.summary,
+            f"{self._engines.summary}; chunk files: {self._disk_engine}",
             f"{config.host}:{device}",
             Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
@@ -347,6 +351,15 @@ class Daemon:
     async def _sweep(self) -> None:
         removed = await self._store.sweep()
         log.info("removed %d chunk files that an unclean stop had left", removed)
+
+
+def _chunk_files(data_dir: Path, durable: bool) -> tuple[DiskChunkFiles, str]:
+    """The chunk files, and what does their waiting: io_uring, or threads and why."""
+    try:
+        rings.probe()
+    except rings.RingUnavailableError as exc:
+        return DiskChunkFiles(data_dir, durable=durable, on_fatal=_die), f"threads ({exc})"
+    return RingChunkFiles(data_dir, durable=durable, on_fatal=_die), "io_uring"
 
 
 @contextlib.contextmanager

@@ -205,6 +205,8 @@ class Connection(Channel):
 
     def _cancel(self, call_id: int) -> None:
         if self._calls.pop(call_id, None) is not None and self.ended is None:
+            if self._reader.fills(call_id):
+                self.link.settle()  # the kernel may be receiving into the caller's buffer
             self._reader.abandon(call_id)
             self._send_now([encode(Kind.CANCEL, call_id, b"")])
             self._next_queued()

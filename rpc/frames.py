@@ -125,6 +125,10 @@ class FrameReader:
                 raise
         return frames
 
+    def fills(self, call_id: int) -> bool:
+        """Whether the next bytes belong to the payload of this call."""
+        return self._head is not None and self._head.call_id == call_id
+
     def abandon(self, call_id: int) -> None:
         """Nobody waits for this call's reply any more: its payload goes to a sink instead."""
         head = self._head

@@ -7,6 +7,7 @@
 from benchfsd.chunks.files import ChunkFiles, DiskChunkFiles
 from benchfsd.chunks.loans import Loan, LoanBoard
 from benchfsd.chunks.recovery import VerifyReport
+from benchfsd.chunks.ring_files import RingChunkFiles
 from benchfsd.chunks.store import ChunkStore, ReadResult
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Loan",
     "LoanBoard",
     "ReadResult",
+    "RingChunkFiles",
     "VerifyReport",
 ]

@@ -56,6 +56,12 @@ class Link(Protocol):
     def resume_reading(self) -> None:
         """Receive again."""
 
+    def settle(self) -> None:
+        """The receiver is about to change its buffer: use the old one no more.
+
+        Bytes that are in it already are told by `received` before this returns.
+        """
+
     def expect_descriptors(self) -> None:
         """From now on descriptors may come in; they wait for `take_descriptor`.
 

@@ -217,6 +217,9 @@ class MemoryLink:
         """Whether this side is over."""
         return self.ended
 
+    def settle(self) -> None:
+        """Nothing to do: bytes are copied only when the receiver is asked for its buffer."""
+
     def expect_descriptors(self) -> None:
         self._expects = True
 

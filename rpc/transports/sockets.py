@@ -32,6 +32,8 @@ LINGER_SECONDS = 1.0
 # How long to stop accepting when the process has no descriptor left.
 ACCEPT_PAUSE_SECONDS = 0.1
 BACKLOG = 1024
+# The process or the machine has no descriptor or memory left for another connection.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class _Descriptors(NamedTuple):
@@ -67,8 +69,26 @@ class SocketLink:
         self._broken = False  # the peer takes nothing any more; what it said is still read
         self._expects = False
         self._received_descriptors: deque[int] = deque()
-        loop.add_reader(self._fd, self._readable)
+        self._start()
         receiver.connected(self)
+
+    # ------------------------------------------------- how readiness is learned; others override
+
+    def _start(self) -> None:
+        """Before anything else: receive."""
+        self._loop.add_reader(self._fd, self._readable)
+
+    def _watch_reading(self) -> None:
+        self._loop.add_reader(self._fd, self._readable)
+
+    def _unwatch_reading(self) -> None:
+        self._loop.remove_reader(self._fd)
+
+    def _watch_writing(self) -> None:
+        self._loop.add_writer(self._fd, self._writable)
+
+    def _unwatch_writing(self) -> None:
+        self._loop.remove_writer(self._fd)
 
     # ------------------------------------------------------------ receiving
 
@@ -102,12 +122,15 @@ class SocketLink:
     def pause_reading(self) -> None:
         if not self._paused and not self._ended:
             self._paused = True
-            self._loop.remove_reader(self._fd)
+            self._unwatch_reading()
 
     def resume_reading(self) -> None:
         if self._paused and not self._ended and self._closing is None:
             self._paused = False
-            self._loop.add_reader(self._fd, self._readable)
+            self._watch_reading()
+
+    def settle(self) -> None:
+        """Nothing to do: bytes are received only when the receiver is asked for its buffer."""
 
     def expect_descriptors(self) -> None:
         self._require_descriptors()
@@ -178,12 +201,12 @@ class SocketLink:
             if not self._consume(sent):
                 if not self._writing:
                     self._writing = True
-                    self._loop.add_writer(self._fd, self._writable)
+                    self._watch_writing()
                 self._check_drained()
                 return
         if self._writing:
             self._writing = False
-            self._loop.remove_writer(self._fd)
+            self._unwatch_writing()
         self._check_drained()
         if self._closing is not None:
             self.abort()
@@ -245,7 +268,7 @@ class SocketLink:
         self._loop.call_later(LINGER_SECONDS, self._end, reason)
         if self._writing:
             self._writing = False
-            self._loop.remove_writer(self._fd)
+            self._unwatch_writing()
         self._drop_queue()
 
     def close(self) -> None:
@@ -269,10 +292,10 @@ class SocketLink:
         if self._closing is not None:
             self._closing.cancel()
         if not self._paused:
-            self._loop.remove_reader(self._fd)
+            self._unwatch_reading()
         if self._writing:
             self._writing = False
-            self._loop.remove_writer(self._fd)
+            self._unwatch_writing()
         self._sock.close()
         self._drop_queue()
         _close_all(self._received_descriptors)
@@ -289,6 +312,9 @@ class SocketLink:
                 _close_all(item.descriptors)
 
 
+MakeLink = Callable[[asyncio.AbstractEventLoop, socket.socket, Peer, Receiver], SocketLink]
+
+
 class SocketListener:
     """A listening socket; on closing, a unix socket's path is removed."""
 
@@ -298,13 +324,23 @@ class SocketListener:
         sock: socket.socket,
         address: str,
         accept: Callable[[], Receiver],
+        make_link: MakeLink,
     ) -> None:
         self.address = address
         self._loop = loop
         self._sock = sock
         self._accept = accept
+        self._make_link = make_link
         self._closed = False
-        loop.add_reader(sock.fileno(), self._readable)
+        self._start()
+
+    # ------------------------------------------- how connections are learned of; others override
+
+    def _start(self) -> None:
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def _stop(self) -> None:
+        self._loop.remove_reader(self._sock.fileno())
 
     def _readable(self) -> None:
         while not self._closed:
@@ -313,23 +349,29 @@ class SocketListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as exc:
-                if exc.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                if exc.errno not in EXHAUSTED:
                     raise
-                self._loop.remove_reader(self._sock.fileno())
+                self._stop()
                 self._loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume)
                 return
-            _tune(sock)
-            SocketLink(self._loop, sock, _peer(sock, self.address), self._accept())
+            self._take(sock)
 
     def _resume(self) -> None:
         if not self._closed:
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._start()
+
+    # ------------------------------------------------------------ all engines
+
+    def _take(self, sock: socket.socket) -> None:
+        """Make a link of an accepted socket."""
+        _tune(sock)
+        self._make_link(self._loop, sock, _peer(sock, self.address), self._accept())
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_reader(self._sock.fileno())
+        self._stop()
         # The path goes first: nobody else can have taken it while this socket still listens.
         parts = urlsplit(self.address)
         if parts.scheme == "unix":
@@ -339,10 +381,12 @@ class SocketListener:
 
 
 class SocketTransport:
-    """TCP and unix sockets; see the module's docstring."""
+    """TCP and unix sockets; see the module's docstring. Other engines make links of their own."""
 
     name = "sockets"
     schemes = frozenset({"tcp", "unix"})
+    make_link: MakeLink = SocketLink
+    make_listener: type[SocketListener] = SocketListener
 
     async def connect(self, address: str, receiver: Receiver) -> SocketLink:
         loop = asyncio.get_running_loop()
@@ -353,7 +397,7 @@ class SocketTransport:
                 break
         else:
             sock = await _connect(loop, *last)
-        return SocketLink(loop, sock, _peer(sock, address), receiver)
+        return self.make_link(loop, sock, _peer(sock, address), receiver)
 
     async def listen(self, address: str, accept: Callable[[], Receiver]) -> SocketListener:
         loop = asyncio.get_running_loop()
@@ -372,7 +416,7 @@ class SocketTransport:
                 address = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
             sock.listen(BACKLOG)
             sock.setblocking(False)
-            return SocketListener(loop, sock, address, accept)
+            return self.make_listener(loop, sock, address, accept, self.make_link)
         except BaseException:
             sock.close()
             raise

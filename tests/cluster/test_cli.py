@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,27 @@ def test_measuring() -> None:
     assert [row["access"] for row in result["results"]] == ["write", "read"]
     assert all(row["errors"] == 0 for row in result["results"])
     assert b"multiple" in benchfs("bench", "ior", "-t", "3", "-b", "10", status=2).stderr
+    rates = document("bench", "md", "-n", "20", "--large", "1m")["rates"]
+    assert [rate["operations"] for rate in rates] == [20] * 6
+    assert b"whole MiB" in benchfs("bench", "md", "--large", "5000", status=2).stderr
+
+
+def test_transfers_that_were_changed_make_the_exit_status_1() -> None:
+    sizes = ("-t", "4k", "-b", "16k")
+    benchfs("bench", "ior", "-w", "-e", "-k", *sizes, "--directory", "/checked")
+    benchfs("bench", "ior", "-r", *sizes, "--directory", "/checked")
+    benchfs("mkdir", "/swapped")
+    data = bytearray(benchfs("cat", "/checked/data").stdout)
+    data[5000] ^= 1
+    with tempfile.NamedTemporaryFile() as changed:
+        changed.write(data)
+        changed.flush()
+        benchfs("put", changed.name, "/swapped/data")
+
+    failed = benchfs("bench", "ior", "-r", *sizes, "--directory", "/swapped", status=1)
+
+    assert b"1 transfers" in failed.stderr
+    assert failed.stdout.split()[:2] == [b"access", b"bw(MiB/s)"]
 
 
 def test_errors_say_what_where_and_how_to_go_on() -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from benchfs.rpc.transports.base import Link, Transport
 from benchfs.rpc.transports.memory import MemoryNetwork
 from benchfs.rpc.transports.sockets import SocketTransport
+from benchfs.rpc.transports.uring import UringTransport
 
 DEADLINE_SECONDS = 20.0
 
@@ -25,7 +26,11 @@ class Engine(NamedTuple):
     has_paths: bool = False
 
 
-ENGINES = ("sockets-tcp", "sockets-unix", "memory")
+ENGINES = ("sockets-tcp", "sockets-unix", "uring-tcp", "uring-unix", "memory")
+OVER_THE_KERNEL: dict[str, Callable[[], Transport]] = {
+    "sockets": SocketTransport,
+    "uring": UringTransport,
+}
 
 
 @contextlib.asynccontextmanager
@@ -33,11 +38,12 @@ async def engine_of(name: str) -> AsyncIterator[Engine]:
     """The engine of a name. Another engine is another branch here, and a name in ENGINES."""
     numbers = itertools.count(1)
     with tempfile.TemporaryDirectory(prefix="bfs-") as folder:
-        if name == "sockets-tcp":
-            yield Engine(SocketTransport(), lambda: "tcp://127.0.0.1:0")
-        elif name == "sockets-unix":
+        engine, _, scheme = name.partition("-")
+        if scheme == "tcp":
+            yield Engine(OVER_THE_KERNEL[engine](), lambda: "tcp://127.0.0.1:0")
+        elif scheme == "unix":
             yield Engine(
-                SocketTransport(),
+                OVER_THE_KERNEL[engine](),
                 lambda: f"unix://{Path(folder) / f'{next(numbers)}.sock'}",
                 passes_descriptors=True,
                 knows_the_peer=True,

@@ -20,7 +20,14 @@ from benchfs.layout import BLOCK_SIZE, MAX_CHUNK_SIZE
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import Code
 from benchfsd import rows
-from benchfsd.chunks import ChunkFiles, ChunkStore, DiskChunkFiles, ReadResult, refusals
+from benchfsd.chunks import (
+    ChunkFiles,
+    ChunkStore,
+    DiskChunkFiles,
+    ReadResult,
+    RingChunkFiles,
+    refusals,
+)
 from benchfsd.chunks.cleaning import IDLE_SECONDS
 from benchfsd.chunks.record import decode_chunk
 from benchfsd.chunks.table import MAX_PURGED, PURGED_SECONDS
@@ -32,7 +39,7 @@ MIB = 1024 * KIB
 GROUP, INO = 3, 0x0003_1234_0000_0007
 
 
-class ColdFiles(DiskChunkFiles):
+class Cold(DiskChunkFiles):
     """No byte is in memory before it was fetched, and reading it once throws it out again."""
 
     def __init__(self, *arguments, **options) -> None:
@@ -52,7 +59,11 @@ class ColdFiles(DiskChunkFiles):
         self.warm.add((ino, index))
 
 
-KINDS = {"disk": DiskChunkFiles, "cold": ColdFiles}
+class ColdRingFiles(Cold, RingChunkFiles):
+    """The same, fetched by the ring."""
+
+
+KINDS = {"disk": DiskChunkFiles, "cold": Cold, "ring": RingChunkFiles, "cold ring": ColdRingFiles}
 
 
 class Node:

@@ -186,8 +186,8 @@ async def test_what_is_cancelled_is_cancelled_at_the_node(
     with pytest.raises(asyncio.CancelledError):
         await call
 
-    await until(lambda: node.cancelled == [1])
-    assert not node.server.tasks
+    await until(lambda: not node.server.tasks)
+    assert node.cancelled == [1]
 
 
 async def test_a_mutation_is_finished_though_nobody_waits(

@@ -122,7 +122,7 @@ def test_all_that_is_missing_is_named(file: Path) -> None:
         ("reserve_bytes = 1.5", "'reserve_bytes'"),
         ('log_level = "loud"', "'log_level'"),
         ('log_file = "here"', "'here' is not an absolute path"),
-        ('transport = "uring"', "'transport'"),
+        ('transport = "tin can"', "'transport'"),
         ('host = "two words"', "'host'"),
     ],
 )

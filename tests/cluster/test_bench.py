@@ -1,0 +1,139 @@
+"""The benchmarks against a real cluster, small: what they count and check, never how fast."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import benchfs
+from benchfs.bench import base, ior, md, memory
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(nodes=2) as running:
+        yield running
+
+
+def names(cluster: benchfs.LocalCluster) -> list[str]:
+    with benchfs.Client(cluster.url) as fs:
+        return fs.listdir("/")
+
+
+@pytest.mark.parametrize("file_per_process", [False, True])
+def test_two_clients_write_and_read_back_what_they_wrote(
+    cluster: benchfs.LocalCluster, file_per_process: bool
+) -> None:
+    settings = ior.Settings(True, True, 47008, 47008 * 4, file_per_process, 2, 2)
+
+    results = ior.run(cluster.url, settings, local_reads=False)
+
+    assert [(one.access, one.iteration) for one in results] == [
+        ("write", 0),
+        ("read", 0),
+        ("write", 1),
+        ("read", 1),
+    ]
+    assert all(one.errors == 0 and one.seconds > 0 and one.mib_s > 0 for one in results)
+    assert json.loads(json.dumps([asdict(one) for one in results]))[0]["access"] == "write"
+    assert names(cluster) == []
+
+
+def test_bytes_changed_between_writing_and_reading_are_counted(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    size = {"transfer": 4096, "block": 4 * 4096, "directory": "/kept"}
+    ior.run(cluster.url, ior.Settings(write=True, read=False, keep=True, **size))
+    with benchfs.Client(cluster.url) as fs, fs.open("/kept/data", "r+b") as file:
+        byte = file.pread(1, 5000)[0]
+        file.pwrite(bytes([byte ^ 1]), 5000)
+
+    [checked] = ior.run(cluster.url, ior.Settings(write=False, read=True, **size))
+    [unchecked] = ior.run(cluster.url, ior.Settings(write=False, read=True, verify=False, **size))
+
+    assert (checked.errors, unchecked.errors) == (1, 0)
+    with benchfs.Client(cluster.url) as fs:
+        assert fs.listdir("/kept") == ["data"]
+        fs.rmtree("/kept")
+
+
+def test_files_of_others_in_the_directory_stay(cluster: benchfs.LocalCluster) -> None:
+    with benchfs.Client(cluster.url) as fs:
+        fs.mkdir("/ior")
+        fs.write_bytes("/ior/mine", b"mine")
+        ior.run(cluster.url, ior.Settings(write=True, read=False, transfer=10, block=10))
+        assert fs.listdir("/ior") == ["mine"]
+        fs.rmtree("/ior")
+
+
+def test_reading_what_was_never_written_names_the_client_and_the_file(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    with pytest.raises(OSError, match=r"client 0: .*/ior/data"):
+        ior.run(cluster.url, ior.Settings(write=False, read=True, transfer=10, block=10))
+
+
+async def test_metadata_rates_are_measured_and_nothing_stays(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    rates = await md.run(cluster.url, md.Settings(operations=50, tasks=8, file_bytes=MIB))
+
+    assert [rate.name for rate in rates] == [
+        md.CREATE,
+        md.STAT,
+        md.UNLINK,
+        md.STORE,
+        md.LOAD,
+        md.RANDOM_READ,
+    ]
+    assert all(rate.operations == 50 and rate.per_s > 0 for rate in rates)
+    assert await asyncio.to_thread(names, cluster) == []
+
+
+async def test_a_round_of_the_base_has_every_figure(cluster: benchfs.LocalCluster) -> None:
+    found = await base.one_round(cluster.url, base.Sizes(file_bytes=2 * MIB, operations=40))
+
+    assert base.TARGETS.keys() <= found.keys()
+    assert min(found.values()) > 0
+
+
+def test_the_peaks_of_all_processes_are_found_while_a_file_is_copied() -> None:
+    peaks = memory.measure(size_mib=8)
+
+    assert len(peaks) == 5
+    assert all(peak.mib > 10 for peak in peaks)
+
+
+def test_a_file_that_came_back_changed_ends_the_measurement(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    memory.write_pieces(path, 2)
+    memory.require_pieces(path, 2)
+    with path.open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"?")
+
+    for size in (1, 2, 3):  # longer than it was, changed, shorter
+        with pytest.raises(OSError, match="came back"):
+            memory.require_pieces(path, size)
+
+
+def test_the_command_prints_one_json_document(cluster: benchfs.LocalCluster) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchfs.bench.md", cluster.url, "-n", "20", "--json"],
+        capture_output=True,
+        check=True,
+        timeout=50,
+    )
+
+    document = json.loads(done.stdout)
+    assert document["settings"]["operations"] == 20
+    assert len(document["rates"]) == 6

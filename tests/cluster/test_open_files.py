@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import benchfs
+from benchfs.budget import ByteBudget
 from benchfs.rpc.connection import Answer, Connection
 from benchfs.rpc.messages import Release
 
@@ -273,3 +274,36 @@ def test_the_synchronous_file_has_the_same_methods(shared: benchfs.LocalCluster)
     here = {name for name in dir(benchfs.AsyncFile) if not name.startswith("_")}
     there = {name for name in dir(type(file)) if not name.startswith("_")}
     assert here - there == {"aclose", "holds_back", "size"}
+
+
+async def test_one_client_opens_a_limited_number_of_files(
+    fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchfs.holds.HOLDS_MOST", 2)
+    async with await fs.open("/a", "wb"), await fs.open("/b", "wb"):
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            await fs.open("/c", "wb")
+        assert caught.value.errno == errno.EMFILE
+    await (await fs.open("/c", "wb")).close()
+
+
+async def test_a_cancelled_write_that_was_sending_what_others_wrote_is_not_forgotten(
+    fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await fs.open("/f", "wb")
+    await file.write(b"before")
+    taking = asyncio.Event()
+
+    async def never(budget: ByteBudget, size: int) -> None:
+        taking.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ByteBudget, "take", never)
+        flushing = asyncio.create_task(file.flush())
+        await taking.wait()
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+    with pytest.raises(OSError, match="cancel") as caught:
+        await file.close()
+    assert caught.value.errno == errno.ECANCELED

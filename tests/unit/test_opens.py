@@ -1,8 +1,11 @@
 """Who has what open: holds and releases in any order, leases, and the grace after a restart."""
 
+import errno
+
 import pytest
 
 from benchfs.env import FixedEnv, fixed_env
+from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import HoldRecord
 from benchfsd.opens import Opens
 
@@ -100,3 +103,17 @@ def test_a_claim_takes_the_place_of_what_was_held_but_not_of_later_opens(opens: 
 
     assert [ino for ino in range(10) if opens.is_held(ino)] == [2, 3, 9]
     assert opens.renew(ALICE, settled=5, count=2)
+
+
+def test_a_node_holds_a_limited_number_of_files(
+    opens: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchfsd.opens.HOLDS_MOST", 2)
+    opens.hold(ALICE, hold(7))
+    opens.require_room()
+    opens.hold(BOB, hold(7))
+
+    with pytest.raises(RemoteError) as caught:
+        opens.require_room()
+
+    assert caught.value.code == errno.ENFILE

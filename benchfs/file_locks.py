@@ -40,14 +40,16 @@ class FileLockMethods(OpenFile):
         self._inode.require(intent)
         wait = self._timeout if timeout is None else timeout
         lock = LockRange(offset, end, exclusive)
-        await self._file_locks().lock("lock", lock, whole=False, wait=wait)
+        await self._lock("lock", lock, whole=False, wait=wait)
 
     async def unlock(self, offset: int = 0, length: int = 0) -> None:
-        """Unlock a range, as in `lock`; what is not locked in it is no error."""
+        """Unlock a range, as in `lock`; what is not locked in it is no error.
+
+        What was written is sent before, so that who locks next reads it; raises errors of writes.
+        """
         check_range(self._intent("unlock"), offset, length)
         end = offset + length if length else END
-        if self._locks is not None:
-            await self._locks.unlock("unlock", offset, end, whole=False)
+        await self._unlock("unlock", offset, end, whole=False)
 
     async def flock(self, operation: int, *, timeout: float | None = None) -> None:
         """As fcntl.flock: LOCK_SH, LOCK_EX or LOCK_UN of `fcntl`, with LOCK_NB not to wait.
@@ -61,15 +63,35 @@ class FileLockMethods(OpenFile):
         ):
             raise error(errno.EINVAL, "flock", self.name, text=f"operation {operation}")
         if what == fcntl.LOCK_UN:
-            if self._locks is not None:
-                await self._locks.unlock("flock", 0, END, whole=True)
+            await self._unlock("flock", 0, END, whole=True)
             return
         self._inode.require(intent)
         wait = self._timeout if timeout is None else timeout
         if operation & fcntl.LOCK_NB:
             wait = 0.0
         lock = LockRange(0, END, what == fcntl.LOCK_EX)
-        await self._file_locks().lock("flock", lock, whole=True, wait=wait)
+        await self._lock("flock", lock, whole=True, wait=wait)
+
+    async def _lock(self, operation: str, lock: LockRange, *, whole: bool, wait: float) -> None:
+        """Lock, and see what those have written who had the lock before."""
+        locks = self._file_locks()
+        await locks.lock(operation, lock, whole=whole, wait=wait)
+        try:
+            attributes = await self._inode.refresh(self._intent(operation))
+        except BaseException:
+            locks.undo(lock, whole=whole)
+            raise
+        self._cache.admit(self._inode.ino, attributes.change)
+        self._segments.forget(self._inode.ino)
+
+    async def _unlock(self, operation: str, start: int, end: int, *, whole: bool) -> None:
+        if self._locks is None:
+            return
+        try:
+            if self._writes.pending:
+                await self._writes.flush(self._intent(operation))
+        finally:
+            await self._locks.unlock(operation, start, end, whole=whole)
 
     def _file_locks(self) -> FileLocks:
         if self._locks is None:

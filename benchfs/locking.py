@@ -58,14 +58,14 @@ class FileLocks:
             except TransportError as exc:
                 if _is_overtaken(exc):  # by an unlocking elsewhere in the program
                     continue
-                self._undo(lock, whole=whole)
+                self.undo(lock, whole=whole)
                 raise
             except BenchFSError as exc:
                 if exc.errno not in _REFUSED:
-                    self._undo(lock, whole=whole)
+                    self.undo(lock, whole=whole)
                 raise
             except BaseException:
-                self._undo(lock, whole=whole)
+                self.undo(lock, whole=whole)
                 raise
             self._ranges[whole].set(lock)
             return
@@ -110,14 +110,17 @@ class FileLocks:
             self._lost = True
             self._ranges = {False: LockRanges(), True: LockRanges()}
 
-    # ------------------------------------------------------------ inside
+    def undo(self, lock: LockRange, *, whole: bool) -> None:
+        """Nobody wants this lock any more: if the node has given it, it is to take it back.
 
-    def _undo(self, lock: LockRange, *, whole: bool) -> None:
-        """Nobody waits for this lock any more: if the node has given it, it is to take it back."""
+        Waits for nothing.
+        """
         self._ranges[whole].clear(lock.start, lock.end)
         task = asyncio.get_running_loop().create_task(self._undo_now(lock, whole=whole))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
+
+    # ------------------------------------------------------------ inside
 
     async def _undo_now(self, lock: LockRange, *, whole: bool) -> None:
         intent = self._cluster.intent("unlock", self._inode.path, self._timeout)

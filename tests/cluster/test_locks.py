@@ -73,6 +73,27 @@ async def test_a_lock_is_waited_for(fs: benchfs.AsyncClient, other: benchfs.Asyn
             await mine.lock(timeout=0)
 
 
+@pytest.mark.parametrize("how", ["lock", "flock"])
+async def test_who_locks_reads_what_was_written_under_the_lock_before(
+    fs: benchfs.AsyncClient, other: benchfs.AsyncClient, how: str
+) -> None:
+    """Eight counters in two clients, with their caches and their writing behind."""
+    await fs.write_bytes("/count", b"0")
+
+    async def count(client: benchfs.AsyncClient) -> None:
+        async with await client.open("/count", "r+b") as file:
+            for _ in range(10):
+                await (file.lock() if how == "lock" else file.flock(fcntl.LOCK_EX))
+                await file.seek(0)
+                number = int(await file.read())
+                await file.pwrite(b"%d" % (number + 1), 0)
+                await (file.unlock() if how == "lock" else file.flock(fcntl.LOCK_UN))
+
+    await asyncio.gather(*[count(client) for client in [fs, other] * 4])
+
+    assert await fs.read_bytes("/count") == b"80"
+
+
 async def test_closing_a_file_unlocks_it(
     fs: benchfs.AsyncClient, other: benchfs.AsyncClient
 ) -> None:

@@ -48,15 +48,19 @@ from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.guard import Guard
-from benchfsd.handlers import chunks, cluster, inodes, xattrs
+from benchfsd.handlers import chunks, cluster, copying, inodes, opens, sparse, xattrs
 from benchfsd.handlers.links import HardLinks
+from benchfsd.handlers.locks import LockHandlers
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
 from benchfsd.node import Node
+from benchfsd.opens import Opens
+from benchfsd.orphans import Orphans
 from benchfsd.purge import Purger
 from benchfsd.rows import IntentKind
 from benchfsd.sessions import SessionKeeper
+from benchfsd.sizes import LiveSizes
 
 log = logging.getLogger("benchfsd")
 
@@ -137,6 +141,8 @@ class Daemon:
             schedule=self._loop.call_soon,
             on_fatal=_die,
         )
+        # what an earlier process was told about open files, only the clients know
+        self._restarted = self._database.entries() > 0
         self._files, self._disk_engine = _chunk_files(config.data_dir, durable)
         log.info("chunk files: %s", self._disk_engine)
         self._store = ChunkStore(
@@ -182,6 +188,7 @@ class Daemon:
             f"{self._engines.summary}; chunk files: {self._disk_engine}",
             f"{config.host}:{device}",
             Guard(config.superusers, Capabilities(self._secret)),
+            Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
         node.refresh_map = self._read_map
         if node.leads(home_group(ROOT_INO)):
@@ -189,6 +196,8 @@ class Daemon:
             root.format_root(config.superuser, os.getgid())
         self._purger = Purger(node)
         self._hard_links = HardLinks(node, self._purger)
+        self._orphans = Orphans(node, self._purger)
+        self._orphans.load()
         await self._listen()
         await self._register()
         self._resume()
@@ -196,6 +205,7 @@ class Daemon:
             self._loop.create_task(_keep_up("watching the registry", self._watch_registry)),
             self._loop.create_task(_keep_up("cleaning chunks", self._clean)),
             self._loop.create_task(_keep_up("forgetting sessions", self._forget_sessions)),
+            self._loop.create_task(_keep_up("watching leases", self._orphans.watch)),
         ]
         if config.mode is Mode.WRITEBACK:
             self._background.append(self._loop.create_task(_keep_up("flushing", self._flush)))
@@ -251,13 +261,18 @@ class Daemon:
 
     def _handlers(self) -> dict[Op, Handler]:
         node = self._node
+        sizes = LiveSizes(node)
         table = {
             **cluster.table(node),
-            **NameHandlers(node, self._purger, self._hard_links).table(),
+            **NameHandlers(node, self._purger, self._hard_links, sizes).table(),
             **self._hard_links.table(),
-            **inodes.table(node),
+            **inodes.table(node, sizes),
+            **opens.table(node, self._orphans),
             **xattrs.table(node),
             **chunks.ChunkHandlers(node).table(),
+            **sparse.table(node),
+            **copying.table(node),
+            **LockHandlers(node).table(),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
 

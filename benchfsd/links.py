@@ -191,7 +191,8 @@ class Links:
     def change_links(self, message: ChangeLinks) -> tuple[ChangeLinksReply, Intent | None]:
         """Count a name of another group up or down, once for each token.
 
-        With the last name the file goes: the second value is the intent to purge it. ENOENT;
+        With the last name the file goes, unless it is open: the second value is the intent to
+        purge it. ENOENT;
         going up also EPERM for a directory, EMLINK.
         """
         ino, token, up = message
@@ -224,6 +225,8 @@ class Links:
 
     def _count_up(self, ino: int, name: bytes = b"") -> AttributesReply:
         inode = self._names.inodes.get(ino)
+        if not inode.nlink:
+            raise RemoteError(errno.ENOENT, "the file has lost its last name", name)
         if inode.type == FileType.DIRECTORY:
             raise RemoteError(errno.EPERM, "a directory has one name", name)
         if inode.nlink >= LINKS_MOST:

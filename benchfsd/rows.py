@@ -16,6 +16,7 @@ no database and no rules: what may be stored is decided in `benchfsd/namespace.p
     TARGET    ino                           what a symbolic link says
     LINK_CHANGE ino, token                  whether the count went up or down: + or -
     XATTRS    ino                           names and values, see `benchfsd/xattrs.py`
+    ORPHAN    ino                           -; an inode without names, kept while it is open
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Kind(IntEnum):
     TARGET = 16
     LINK_CHANGE = 17
     XATTRS = 18
+    ORPHAN = 24
 
 
 class IntentKind(IntEnum):
@@ -190,6 +192,17 @@ def session_of_slot_key(key: bytes) -> bytes:
 def intent_key(group: int, kind: IntentKind, ino: int) -> bytes:
     """The intent of this kind about `ino`."""
     return _INTENT_KEY.pack(group, Kind.INTENT, kind, ino)
+
+
+def orphan_key(group: int, ino: int) -> bytes:
+    """The mark of an inode without names."""
+    return _pack_ino_key(group, Kind.ORPHAN, ino)
+
+
+def ino_of_orphan_key(key: bytes) -> int:
+    """The inode in a key that `orphan_key` made."""
+    ino: int = _INO_KEY.unpack(key)[2]
+    return ino
 
 
 def counter_key(group: int) -> bytes:

@@ -15,6 +15,7 @@ from benchfs.rpc.messages import (
     Code,
     DropInode,
     Empty,
+    HoldRecord,
     Lookup,
     MakeDirectory,
     MakeInode,
@@ -34,13 +35,15 @@ from benchfsd.namespace import Namespace
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import Intent
+from benchfsd.sizes import LiveSizes
 
 
 class NameHandlers:
     """The handlers of one node."""
 
-    def __init__(self, node: Node, purger: Purger, hard_links: HardLinks) -> None:
+    def __init__(self, node: Node, purger: Purger, hard_links: HardLinks, sizes: LiveSizes) -> None:
         self._node = node
+        self._sizes = sizes
         self._purger = purger
         self._hard_links = hard_links
 
@@ -57,13 +60,18 @@ class NameHandlers:
             Op.REMOVE_DIRECTORY: once.waiting(node, self.remove_directory),
         }
 
-    def lookup(self, request: Request) -> Reply:
-        """LOOKUP."""
-        group = request.envelope.group
+    def lookup(self, request: Request) -> Reply | Awaitable[Reply]:
+        """LOOKUP; the size of a file that others write is asked for first."""
+        group, message = request.envelope.group, cast(Lookup, request.message)
         self._node.require(group, request.envelope.epoch)
-        message, names = cast(Lookup, request.message), self._node.namespace(group)
+        names = self._node.namespace(group)
         self._node.guard.search(request, names, message.parent)
-        return Reply(names.lookup(message))
+        found = names.lookup(message)
+        if found.type != FileType.FILE or found.attributes is None:
+            return Reply(found)
+        return self._sizes.answer(
+            found.ino, request.caller.session, lambda: Reply(names.lookup(message))
+        )
 
     def read_directory(self, request: Request) -> Reply:
         """READ_DIRECTORY."""
@@ -82,10 +90,15 @@ class NameHandlers:
         node, message = self._node, cast(Open, request.message)
         names = node.namespace(request.envelope.group)
         message = node.guard.opening(request, names, message)
+        if message.hold:
+            node.opens.require_room()
         if message.create:
             self._require_can_be_made(names, message)
-        reply = names.open(message)
-        return node.guard.opened(request, reply, message.wanted)
+        reply = node.guard.opened(request, names.open(message), message.wanted)
+        if message.hold and reply.type == FileType.FILE and reply.attributes is not None:
+            hold = HoldRecord(reply.ino, message.hold, message.writes)
+            node.opens.hold(request.caller.session, hold)
+        return reply
 
     def _require_can_be_made(self, names: Namespace, message: Open) -> None:
         node = self._node

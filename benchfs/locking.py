@@ -20,7 +20,7 @@ from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import Code, Lock, LockRecord, Unlock
 
 # With these the node has said no; after anything else it may or may not have locked.
-_REFUSED = {errno.EAGAIN, errno.EDEADLK, errno.ENOLCK, errno.EINVAL}
+_REFUSED = {errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.ENOLCK, errno.EINVAL}
 
 
 class FileLocks:

@@ -17,6 +17,7 @@ import pytest
 
 import benchfs
 from benchfs.budget import ByteBudget
+from benchfs.inode import home_group
 from benchfs.rpc.connection import Answer, Connection
 from benchfs.rpc.messages import Release
 
@@ -114,6 +115,60 @@ async def test_a_file_that_a_rename_replaced_stays_readable_while_open(
         ino = (await file.stat()).st_ino
     await until(lambda: not chunk_files(shared, ino))
     assert await fs.read_bytes("/target") == b"new"
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["one group", "two groups"])
+async def test_a_hard_linked_file_goes_with_its_last_name_and_its_last_close(
+    shared: benchfs.LocalCluster,
+    fs: benchfs.AsyncClient,
+    other: benchfs.AsyncClient,
+    far: bool,
+) -> None:
+    """Opened by one name, removed by another, in the group of the inode and elsewhere."""
+    data = some(8)
+    directory = await directory_in(fs, elsewhere=far)
+    await fs.write_bytes("/first", data)
+    await fs.link("/first", f"{directory}/second")
+    ino = (await fs.stat("/first")).st_ino
+    async with (
+        await fs.open("/first", "r+b") as one,
+        await other.open(f"{directory}/second") as two,
+    ):
+        await other.unlink("/first")
+        assert (await one.stat()).st_nlink == 1
+        await other.unlink(f"{directory}/second")
+        assert (await one.stat()).st_nlink == 0
+        assert await two.read() == data
+        await one.pwrite(b"x", 0)
+        await one.close()
+        assert await two.pread(1, 0) == b"x"
+        assert chunk_files(shared, ino)
+    await until(lambda: not chunk_files(shared, ino))
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["one group", "two groups"])
+async def test_closing_a_file_that_has_a_name_left_frees_nothing(
+    fs: benchfs.AsyncClient, far: bool
+) -> None:
+    directory = await directory_in(fs, elsewhere=far)
+    await fs.write_bytes("/first", b"kept")
+    async with await fs.open("/first"):
+        await fs.link("/first", f"{directory}/second")
+        await fs.unlink("/first")
+    assert await fs.read_bytes(f"{directory}/second") == b"kept"
+    assert (await fs.stat(f"{directory}/second")).st_nlink == 1
+
+
+async def directory_in(fs: benchfs.AsyncClient, *, elsewhere: bool) -> str:
+    """A new directory, at home in the root's group or in another one."""
+    for number in range(1000):
+        path = f"/directory-{number}"
+        if await fs.exists(path):
+            continue
+        await fs.mkdir(path)
+        if bool(home_group((await fs.stat(path)).st_ino)) is elsewhere:
+            return path
+    raise AssertionError("no directory where it is wanted")
 
 
 async def test_a_file_that_nobody_has_open_is_freed_at_once(

@@ -290,3 +290,51 @@ def test_a_name_that_is_being_removed_is_not_renamed(groups: Groups) -> None:
 
     rename = Rename(ROOT_INO, b"link", ROOT_INO, b"other")
     refused(Code.NOT_READY, groups, lambda: groups.here.rename(rename))
+
+
+class OpenByAll:
+    """Everything is open, and what lost its last name is noted."""
+
+    def __init__(self) -> None:
+        self.orphans: list[int] = []
+
+    def is_held(self, ino: int) -> bool:
+        return True
+
+    def orphaned(self, ino: int) -> None:
+        self.orphans.append(ino)
+
+
+def test_an_open_file_loses_its_last_name_of_another_group_and_stays_an_orphan() -> None:
+    groups, holders = Groups(), OpenByAll()
+    there = Namespace(THERE, groups.rows, groups.env, holders)
+    home = Links(there, groups.rows, groups.env)
+    ino = groups.file.ino
+    home.change_links(ChangeLinks(ino, 1, True))
+    assert there.unlink(Unlink(groups.directory, b"file")).purge is None
+    assert holders.orphans == []
+
+    for _ in range(2):  # a repetition counts once
+        reply, purge = home.change_links(ChangeLinks(ino, 2, False))
+        assert reply.attributes is not None
+        assert (reply.attributes.nlink, purge) == (0, None)
+
+    assert (holders.orphans, there.orphans()) == ([ino], [ino])
+    purge = there.drop_orphan(ino)
+    assert purge is not None
+    assert purge.kind is IntentKind.PURGE
+    assert there.inodes.find(ino) is None
+
+
+def test_an_open_file_without_names_gets_no_new_one() -> None:
+    groups = Groups()
+    there = Namespace(THERE, groups.rows, groups.env, OpenByAll())
+    there.unlink(Unlink(groups.directory, b"file"))
+    home = Links(there, groups.rows, groups.env)
+
+    with pytest.raises(RemoteError) as caught:
+        home.link(Link(groups.directory, b"new", groups.file.ino))
+    assert caught.value.code == errno.ENOENT
+    with pytest.raises(RemoteError) as caught:
+        home.change_links(ChangeLinks(groups.file.ino, 1, True))
+    assert caught.value.code == errno.ENOENT

@@ -380,8 +380,10 @@ def test_a_rename_over_an_open_file_leaves_an_orphan(memory: MemoryRows, env: Fi
     create(names, b"new")
     holding.held.add(target.ino)
 
-    assert names.rename(Rename(ROOT_INO, b"new", ROOT_INO, b"target")).purge is None
+    removed = names.rename(renamed(ROOT_INO, b"new", ROOT_INO, b"target"))
 
+    assert removed is not None
+    assert removed.purge is None
     assert names.orphans() == [target.ino]
 
 

@@ -65,6 +65,7 @@ from benchfs.xattrs import XattrMethods
 PAGE_ENTRIES = 1000
 FILE_MODE = 0o666
 DIRECTORY_MODE = 0o777
+MKDIR_BITS = 0o1777  # setuid and setgid are not mkdir's to give, as on Linux
 
 # What a path may lead to that is not opened, and why: a symbolic link only if it is not followed.
 _NOT_OPENED = {
@@ -258,7 +259,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             if not place.name:
                 raise error(errno.EEXIST, "mkdir", parsed.display)
             request = MakeDirectory(
-                place.parent, place.name, mode & ~self._umask, self.user.uid, self.user.gid
+                place.parent,
+                place.name,
+                mode & MKDIR_BITS & ~self._umask,
+                self.user.uid,
+                self.user.gid,
             )
             answer = await connected.cluster.mutate(intent, home_group(place.parent), request)
             assert isinstance(answer.message, AttributesReply)
@@ -320,7 +325,9 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
 
         async def act(place: Place) -> None:
             if not place.name:
-                code = errno.EBUSY if not parsed.parts else errno.EINVAL
+                code = errno.EBUSY  # the root
+                if parsed.parts:
+                    code = errno.EINVAL if parsed.dot else errno.ENOTEMPTY
                 raise error(code, "rmdir", parsed.display)
             request = RemoveDirectory(place.parent, place.name)
             await connected.cluster.mutate(intent, home_group(place.parent), request)

@@ -18,7 +18,7 @@ from lru import LRU
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import BenchFSError, error
 from benchfs.inode import ROOT_INO, FileType, home_group
-from benchfs.paths import ParsedPath, parse
+from benchfs.paths import MAX_NAME, ParsedPath, parse
 from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
@@ -66,7 +66,7 @@ class _Walk:
 
     def __init__(self, path: ParsedPath, *, remember: bool) -> None:
         self.way = [ROOT_INO]
-        self.rest = list(reversed(path.parts))
+        self.rest = _steps(path)
         self.directory = path.directory
         self.links = 0
         self.remember = remember
@@ -171,10 +171,15 @@ class Names:
         way, rest = walk.way, walk.rest
         while rest:
             name = rest.pop()
+            if name == b".":
+                continue
             if name == b"..":
                 if len(way) > 1:
                     way.pop()
                 continue
+            if len(name) > MAX_NAME:
+                text = f"name of {len(name)} bytes, limit {MAX_NAME}"
+                raise error(errno.ENAMETOOLONG, intent.operation, intent.path, text=text)
             if not rest:
                 return Place(way[-1], name, walk.directory)
             ino, file_type = await self._step(intent, walk, name)
@@ -207,4 +212,9 @@ class Names:
             walk.way[:] = [ROOT_INO]
         if not walk.rest:
             walk.directory |= path.directory
-        walk.rest.extend(reversed(path.parts))
+        walk.rest.extend(_steps(path))
+
+
+def _steps(path: ParsedPath) -> list[bytes]:
+    """The names to walk along, the first one last; a final "." makes what is before it a step."""
+    return [*((b".",) if path.dot else ()), *reversed(path.parts)]

@@ -18,6 +18,8 @@ from typing import NamedTuple, TypeVar
 
 Result = TypeVar("Result")
 CLONE_FS = 0x200
+AT_FDCWD = -100
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 READ_BYTES = 1 << 20
 
 
@@ -48,11 +50,12 @@ def _enter(root: Path) -> None:
 
 
 def open_file(path: bytes, flags: int, mode: int = 0o666) -> int:
-    """As os.open; a FIFO is not waited for, it is refused as BenchFS refuses it."""
+    """As os.open; a FIFO is not waited for, it is refused as BenchFS refuses it; a directory too."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
-    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind in {stat.S_IFIFO, stat.S_IFDIR}:
         os.close(descriptor)
-        raise OSError(errno.EOPNOTSUPP, "a FIFO")
+        raise OSError(errno.EOPNOTSUPP if kind == stat.S_IFIFO else errno.EISDIR, "no file")
     return descriptor
 
 
@@ -88,6 +91,12 @@ def link(source: bytes, target: bytes, *, follow_symlinks: bool) -> None:
         os.link(source, target, src_dir_fd=anywhere, follow_symlinks=follow_symlinks)
     finally:
         os.close(anywhere)
+
+
+def rename(old: bytes, new: bytes, flags: int) -> None:
+    """As renameat2: `flags` 0, RENAME_NOREPLACE, RENAME_EXCHANGE."""
+    if ctypes.CDLL(None, use_errno=True).renameat2(AT_FDCWD, old, AT_FDCWD, new, flags):
+        raise OSError(ctypes.get_errno(), "renameat2")
 
 
 class Kinds(NamedTuple):

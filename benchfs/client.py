@@ -69,6 +69,7 @@ WIDE_FANOUT = 64  # shards of a wide directory
 AS_PARENT = 0
 FILE_MODE = 0o666
 DIRECTORY_MODE = 0o777
+MKDIR_BITS = 0o1777  # setuid and setgid are not mkdir's to give, as on Linux
 
 # What a path may lead to that is not opened, and why: a symbolic link only if it is not followed.
 _NOT_OPENED = {
@@ -195,7 +196,8 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
 
         async def act(place: Place) -> OpenReply:
             if not place.name or (place.directory and how.create):
-                raise error(errno.EISDIR, "open", parsed.display)
+                code = errno.EEXIST if how.exclusive and not place.name else errno.EISDIR
+                raise error(code, "open", parsed.display)
             if place.directory:
                 await connected.names.attributes(intent, place)
                 raise error(errno.EISDIR, "open", parsed.display)
@@ -265,8 +267,14 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             return await file.write(data)
 
     async def truncate(self, path: PathLike, size: int) -> None:
-        """Set a file's size in bytes, up or down."""
-        async with await self.open(path, "r+b") as file:
+        """Set a file's size in bytes, up or down. OSError with EINVAL for a FIFO or a socket."""
+        try:
+            file = await self.open(path, "r+b")
+        except BenchFSError as exc:
+            if exc.errno in {_NOT_OPENED[FileType.FIFO], _NOT_OPENED[FileType.SOCKET]}:
+                raise error(errno.EINVAL, "truncate", path, text=str(exc)) from exc
+            raise
+        async with file:
             await file.truncate(size)
 
     async def copy_file_range(
@@ -300,7 +308,7 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             request = MakeDirectory(
                 place.parent,
                 place.name,
-                mode & ~self._umask,
+                mode & MKDIR_BITS & ~self._umask,
                 self.user.uid,
                 self.user.gid,
                 fanout,
@@ -369,7 +377,9 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
 
         async def act(place: Place) -> None:
             if not place.name:
-                code = errno.EBUSY if not parsed.parts else errno.EINVAL
+                code = errno.EBUSY  # the root
+                if parsed.parts:
+                    code = errno.EINVAL if parsed.dot else errno.ENOTEMPTY
                 raise error(code, "rmdir", parsed.display)
             request = RemoveDirectory(place.parent, place.name)
             await connected.cluster.mutate(intent, place.group, request)

@@ -1,0 +1,742 @@
+"""The same random operations on BenchFS, by several clients in turns, and on a local directory.
+
+Results, errno and, at the end, the whole trees must be the same. What may differ is what
+docs/SEMANTICS.md says, and is left out where it says so below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import random
+import stat
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+import benchfs
+from benchfs.file import parse_mode
+from tests.cluster import local_directory as local
+from tests.cluster.local_directory import LocalDirectory
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
+
+CHUNK = 65_536
+STEPS = 50
+EXAMPLES = 500
+THOROUGH_EXAMPLES = 20_000
+# Times before 2001 are what a test has set; others are a clock's, and differ.
+SET_BY_TEST_NS = 10**18
+HANDLES_MOST = 6
+TREE_MOST = 40
+
+LONG, TOO_LONG = b"n" * 255, b"n" * 256
+NAMES = [b"a", b"b", b"c", b"d"]
+ODD_NAMES = ["é".encode(), b"\xff", LONG, TOO_LONG, b".", b".."]
+ENDINGS = [b"/", b"//", b"/.", b"/.."]
+
+few = st.integers(0, 2)
+index = st.integers(0, TREE_MOST)
+names = st.sampled_from(NAMES * 6 + ODD_NAMES)
+endings = st.sampled_from([b""] * 24 + ENDINGS)
+positions = st.sampled_from([0, 1, 7, 4095, 4096, 65_535, 65_536, 65_537, 131_072, 200_000])
+lengths = st.sampled_from([0, 1, 10, 5000, 65_536, 70_000])
+permissions = st.sampled_from([0o777, 0o644, 0o600, 0o000, 0o755, 0o1777, 0o2770, 0o6755, 0o4711])
+owners = st.sampled_from([-1, 0, 1000, 70_000])
+times = st.sampled_from([0, 1, 999_999_999, 123_456_789_012, SET_BY_TEST_NS - 1, -1, -1_500_000_000])
+attributes = st.sampled_from([b"user.a", b"user.b", b"user.", b"other.a", b"user." + LONG])
+modes = st.sampled_from(["rb", "r+b", "wb", "w+b", "xb", "x+b", "ab", "a+b"])
+
+
+class PathSpec(NamedTuple):
+    """A path to be: what exists at the step, by number, and names added to it."""
+
+    number: int
+    added: tuple[bytes, ...]
+    ending: bytes
+
+
+known_paths = st.builds(PathSpec, index, st.just(()), endings)
+new_paths = st.builds(PathSpec, index, st.tuples(names), endings)
+odd_paths = st.builds(PathSpec, index, st.tuples(names, names), endings)
+paths = st.one_of(known_paths, known_paths, new_paths, odd_paths)
+targets = st.one_of(new_paths, new_paths, known_paths, odd_paths)
+
+
+class Outcome(NamedTuple):
+    """What an operation gave: a value, or an errno."""
+
+    value: object
+    code: int | None
+
+    def __repr__(self) -> str:
+        if self.code is not None:
+            return errno.errorcode.get(self.code, str(self.code))
+        text = repr(self.value)
+        return text if len(text) < 300 else f"{text[:300]}... ({len(text)})"
+
+
+@dataclass
+class Handle:
+    """One file, open on both sides."""
+
+    client: int
+    file: benchfs.AsyncFile
+    descriptor: int
+    ino: int  # of the local file
+    mode: str
+    stale: bool = False  # another client changed the file: nothing is promised before the next open
+    moved: bool = False  # another handle changed it: where mode `a` goes is not promised
+
+
+@dataclass
+class World:
+    """What all examples use: a cluster, its clients and the local directory."""
+
+    runner: asyncio.Runner
+    clients: list[benchfs.AsyncClient]
+    local: LocalDirectory
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    steps: int = 0
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = LocalDirectory(tmp_path_factory.mktemp("oracle"))
+    with benchfs.LocalCluster(nodes=3, chunk_size=CHUNK) as cluster, asyncio.Runner() as runner:
+        clients = [
+            benchfs.AsyncClient(cluster.url, attribute_seconds=0, local_reads=False),
+            benchfs.AsyncClient(cluster.url, attribute_seconds=0),
+            benchfs.AsyncClient(cluster.url),  # remembers directories
+        ]
+        for client in clients:
+            runner.run(client.connect())
+        yield World(runner, clients, directory)
+        for client in clients:
+            runner.run(client.close())
+    directory.close()
+
+
+class Pair(RuleBasedStateMachine):
+    """BenchFS and the local directory, side by side."""
+
+    world: ClassVar[World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handles: list[Handle] = []
+        self.turn = 0
+        self.differs = False
+        self.directories_changed = set[int]()  # clients whose memory of directories is old
+        self.top = b"/e%d" % next(self.world.numbers)
+        for path in (b"/", self.top):
+            if path != b"/":
+                self.same(lambda fs, path=path: fs.mkdir(path), os.mkdir, path)
+            self.same(lambda fs, path=path: fs.chmod(path, 0o755), os.chmod, path, 0o755)
+            self.same(lambda fs, path=path: fs.chown(path, 0, 0), os.chown, path, 0, 0)
+        self.known: list[bytes] = []
+        self.look()
+
+    # ------------------------------------------------------------ both sides
+
+    def same(
+        self,
+        there: Callable[[benchfs.AsyncClient], Awaitable[object]],
+        here: Callable[..., object],
+        *arguments: object,
+        **named: object,
+    ) -> Outcome:
+        """Do it on both sides; the outcomes must be equal."""
+        self.world.steps += 1
+        outcome = self.outcome_there(there)
+        expected = self.outcome_here(here, *arguments, **named)
+        self.differs = outcome != expected
+        assert outcome == expected, f"BenchFS: {outcome}, local: {expected}"
+        return outcome
+
+    def outcome_there(
+        self, there: Callable[[benchfs.AsyncClient], Awaitable[object]]
+    ) -> Outcome:
+        async def act() -> object:
+            return await there(self.world.clients[self.turn])
+
+        try:
+            return Outcome(self.world.runner.run(act()), None)
+        except benchfs.BenchFSError as exc:
+            return Outcome(None, exc.errno)
+
+    def outcome_here(
+        self, here: Callable[..., object], *arguments: object, **named: object
+    ) -> Outcome:
+        try:
+            return Outcome(self.world.local.call(here, *arguments, **named), None)
+        except OSError as exc:
+            return Outcome(None, exc.errno)
+
+    def take_turn(self, client: int) -> benchfs.AsyncClient:
+        """Before another client goes on, what was written is flushed: so much is promised."""
+        if client != self.turn:
+            for handle in self.handles:
+                if handle.client == self.turn:
+                    self.world.runner.run(handle.file.flush())
+            self.turn = client
+        if client in self.directories_changed:
+            self.directories_changed.discard(client)
+            # as if the second had passed for which directories are believed
+            self.world.clients[client]._use().names._entries.clear()
+        return self.world.clients[client]
+
+    def path(self, spec: PathSpec) -> bytes:
+        path = self.known[spec.number % len(self.known)]
+        if len(self.known) >= TREE_MOST and not os.path.dirname(path):
+            path = self.top
+        if path == self.top and not spec.added:
+            return path + b"/a" + spec.ending
+        return b"/".join((path, *spec.added)) + spec.ending
+
+    def changed(self) -> None:
+        """A name was made, moved or removed."""
+        self.directories_changed = {
+            client for client in range(len(self.world.clients)) if client != self.turn
+        }
+        self.look()
+        gone = [
+            handle
+            for handle in self.handles
+            if self.world.local.call(os.fstat, handle.descriptor).st_nlink == 0
+        ]
+        for handle in gone:
+            self.end(handle, gone=True)
+
+    def look(self) -> None:
+        """Learn what exists."""
+        self.known = [self.top]
+        self.known += [path for path, _ in self.world.local.call(list_tree, self.top)]
+
+    def end(self, handle: Handle, *, gone: bool = False) -> None:
+        self.handles.remove(handle)
+        self.world.local.call(os.close, handle.descriptor)
+        try:
+            self.world.runner.run(handle.file.close())
+        except benchfs.BenchFSError:
+            if not gone:
+                raise
+
+    def touched(self, ino: int, by: Handle | None = None) -> None:
+        """The content of a file changed."""
+        for handle in self.handles:
+            if handle.ino == ino and handle is not by:
+                handle.moved = True
+                handle.stale |= handle.client != self.turn
+
+    def local_ino(self, path: bytes) -> int:
+        return self.world.local.call(os.stat, path).st_ino
+
+    # ------------------------------------------------------------ files
+
+    @rule(client=few, spec=targets, mode=modes, permissions=permissions, follow=st.booleans())
+    def open(
+        self, client: int, spec: PathSpec, mode: str, permissions: int, follow: bool
+    ) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        if len(self.handles) >= HANDLES_MOST:
+            self.end(self.handles[0])
+        opened: list[benchfs.AsyncFile] = []
+
+        async def there(fs: benchfs.AsyncClient) -> None:
+            opened.append(
+                await fs.open(path, mode, permissions=permissions, follow_symlinks=follow)
+            )
+
+        descriptors: list[int] = []
+
+        def here() -> None:
+            flags = flags_of(mode) | (0 if follow else os.O_NOFOLLOW)
+            if not flags & os.O_EXCL and local.is_fifo(path) and (follow or not is_link(path)):
+                raise OSError(errno.EOPNOTSUPP, "a FIFO")
+            descriptors.append(local.open_file(path, flags, permissions))
+
+        if self.same(there, here).code is None:
+            (file,), (descriptor,) = opened, descriptors
+            ino = self.world.local.call(os.fstat, descriptor).st_ino
+            handle = Handle(client, file, descriptor, ino, mode)
+            self.handles.append(handle)
+            if "w" in mode:
+                self.touched(ino, handle)
+            self.changed()
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, size=lengths)
+    def read(self, which: int, size: int) -> None:
+        handle = self.handle(which)
+        if not handle.stale:
+            self.same(lambda _: handle.file.read(size), os.read, handle.descriptor, size)
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, size=lengths, offset=positions)
+    def pread(self, which: int, size: int, offset: int) -> None:
+        handle = self.handle(which)
+        if not handle.stale:
+            self.same(
+                lambda _: handle.file.pread(size, offset),
+                os.pread,
+                handle.descriptor,
+                size,
+                offset,
+            )
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, size=lengths, seed=few)
+    def write(self, which: int, size: int, seed: int) -> None:
+        handle = self.handle(which)
+        if handle.stale or (handle.moved and "a" in handle.mode):
+            return
+        data = content(size, seed)
+        outcome = self.same(lambda _: handle.file.write(data), os.write, handle.descriptor, data)
+        if outcome.code is None and size:
+            self.touched(handle.ino, handle)
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, size=lengths, offset=positions, seed=few)
+    def pwrite(self, which: int, size: int, offset: int, seed: int) -> None:
+        handle = self.handle(which)
+        if handle.stale or "a" in handle.mode:  # pwrite of Linux ignores the offset in mode a
+            return
+        data = content(size, seed)
+        outcome = self.same(
+            lambda _: handle.file.pwrite(data, offset), os.pwrite, handle.descriptor, data, offset
+        )
+        if outcome.code is None and size:
+            self.touched(handle.ino, handle)
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, offset=positions, whence=st.sampled_from([0, 1, 2]), back=st.booleans())
+    def seek(self, which: int, offset: int, whence: int, back: bool) -> None:
+        handle = self.handle(which)
+        if not handle.stale:
+            offset = -offset if back else offset
+            self.same(
+                lambda _: handle.file.seek(offset, whence),
+                os.lseek,
+                handle.descriptor,
+                offset,
+                whence,
+            )
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, size=positions)
+    def ftruncate(self, which: int, size: int) -> None:
+        handle = self.handle(which)
+        if handle.stale or handle.mode == "rb":
+            return
+        self.same(
+            lambda _: nothing(handle.file.truncate(size)), os.ftruncate, handle.descriptor, size
+        )
+        self.touched(handle.ino, handle)
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, durable=st.booleans())
+    def flush(self, which: int, durable: bool) -> None:
+        handle = self.handle(which)
+        self.same(lambda _: handle.file.fsync() if durable else handle.file.flush(), lambda: None)
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few)
+    def close(self, which: int) -> None:
+        self.end(self.handle(which))
+
+    def handle(self, which: int) -> Handle:
+        handle = self.handles[which % len(self.handles)]
+        self.take_turn(handle.client)
+        return handle
+
+    @rule(client=few, spec=targets, size=lengths, seed=few, append=st.booleans())
+    def write_whole(
+        self, client: int, spec: PathSpec, size: int, seed: int, append: bool
+    ) -> None:
+        self.take_turn(client)
+        path, data = self.path(spec), content(size, seed)
+        mode = "ab" if append else "wb"
+
+        async def there(fs: benchfs.AsyncClient) -> None:
+            async with await fs.open(path, mode) as file:
+                await file.write(data)
+
+        def here() -> None:
+            if local.is_fifo(path):
+                raise OSError(errno.EOPNOTSUPP, "a FIFO")
+            descriptor = local.open_file(path, flags_of(mode))
+            os.write(descriptor, data)
+            os.close(descriptor)
+
+        if self.same(there, here).code is None:
+            self.touched(self.local_ino(path))
+            self.changed()
+
+    @rule(client=few, spec=paths)
+    def read_whole(self, client: int, spec: PathSpec) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(lambda fs: fs.read_bytes(path), local.read_file, path)
+
+    @rule(client=few, spec=paths, size=positions)
+    def truncate(self, client: int, spec: PathSpec, size: int) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        if self.same(lambda fs: fs.truncate(path, size), os.truncate, path, size).code is None:
+            self.touched(self.local_ino(path))
+
+    # ------------------------------------------------------------ names
+
+    @rule(client=few, spec=targets, mode=permissions)
+    def mkdir(self, client: int, spec: PathSpec, mode: int) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(lambda fs: fs.mkdir(path, mode), os.mkdir, path, mode)
+        self.changed()
+
+    @rule(client=few, spec=paths)
+    def rmdir(self, client: int, spec: PathSpec) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(lambda fs: fs.rmdir(path), os.rmdir, path)
+        self.changed()
+
+    @rule(client=few, spec=paths)
+    def unlink(self, client: int, spec: PathSpec) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(lambda fs: fs.unlink(path), os.unlink, path)
+        self.changed()
+
+    @rule(
+        client=few,
+        source=paths,
+        aim=targets,
+        flags=st.sampled_from([0, 0, local.RENAME_NOREPLACE, local.RENAME_EXCHANGE]),
+    )
+    def rename(self, client: int, source: PathSpec, aim: PathSpec, flags: int) -> None:
+        self.take_turn(client)
+        old, new = self.path(source), self.path(aim)
+        if TOO_LONG in (old + b"/" + new).split(b"/"):
+            return  # of two errors the other one may be told
+        replace, exchange = flags != local.RENAME_NOREPLACE, flags == local.RENAME_EXCHANGE
+        self.same(
+            lambda fs: fs.rename(old, new, replace=replace, exchange=exchange),
+            local.rename,
+            old,
+            new,
+            flags,
+        )
+        self.changed()
+
+    @rule(client=few, source=paths, aim=targets, follow=st.booleans())
+    def link(self, client: int, source: PathSpec, aim: PathSpec, follow: bool) -> None:
+        self.take_turn(client)
+        old, new = self.path(source), self.path(aim)
+        self.same(
+            lambda fs: fs.link(old, new, follow_symlinks=follow),
+            local.link,
+            old,
+            new,
+            follow_symlinks=follow,
+        )
+        self.changed()
+
+    @rule(client=few, spec=targets, aim=paths, relative=st.sampled_from([b"", b"..", b"."]))
+    def symlink(self, client: int, spec: PathSpec, aim: PathSpec, relative: bytes) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        says = self.path(aim)
+        if relative:
+            says = relative + b"/" + b"/".join(aim.added or (os.path.basename(says),))
+        self.same(lambda fs: fs.symlink(says, path), os.symlink, says, path)
+        self.changed()
+
+    @rule(client=few, spec=targets, mode=permissions, kind=st.sampled_from(["IFIFO", "IFSOCK", "IFREG"]))
+    def mknod(self, client: int, spec: PathSpec, mode: int, kind: str) -> None:
+        self.take_turn(client)
+        path, mode = self.path(spec), mode | getattr(stat, f"S_{kind}")
+        self.same(lambda fs: fs.mknod(path, mode), os.mknod, path, mode)
+        self.changed()
+
+    @rule(client=few, spec=paths)
+    def readlink(self, client: int, spec: PathSpec) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(lambda fs: encoded(fs.readlink(path)), os.readlink, path)
+
+    @rule(client=few, spec=paths)
+    def scandir(self, client: int, spec: PathSpec) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(lambda fs: scan_there(fs, path), local.scan, path)
+
+    # ------------------------------------------------------------ attributes
+
+    @rule(client=few, spec=paths, follow=st.booleans())
+    def stat(self, client: int, spec: PathSpec, follow: bool) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+
+        async def there(fs: benchfs.AsyncClient) -> Seen:
+            return seen(await fs.stat(path, follow_symlinks=follow))
+
+        self.same(there, lambda: seen(os.stat(path, follow_symlinks=follow)))
+
+    @rule(client=few, spec=paths, mode=permissions)
+    def chmod(self, client: int, spec: PathSpec, mode: int) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(lambda fs: fs.chmod(path, mode), os.chmod, path, mode)
+
+    @rule(client=few, spec=paths, uid=owners, gid=owners, follow=st.booleans())
+    def chown(self, client: int, spec: PathSpec, uid: int, gid: int, follow: bool) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(
+            lambda fs: fs.chown(path, uid, gid, follow_symlinks=follow),
+            os.chown,
+            path,
+            uid,
+            gid,
+            follow_symlinks=follow,
+        )
+
+    @rule(client=few, spec=paths, atime=times, mtime=times, follow=st.booleans())
+    def utime(self, client: int, spec: PathSpec, atime: int, mtime: int, follow: bool) -> None:
+        self.take_turn(client)
+        path, ns = self.path(spec), (atime, mtime)
+
+        async def there(fs: benchfs.AsyncClient) -> tuple[int, int]:
+            await fs.utime(path, ns=ns, follow_symlinks=follow)
+            found = await fs.stat(path, follow_symlinks=follow)
+            return found.st_atime_ns, found.st_mtime_ns
+
+        def here() -> tuple[int, int]:
+            os.utime(path, ns=ns, follow_symlinks=follow)
+            found = os.stat(path, follow_symlinks=follow)
+            return found.st_atime_ns, found.st_mtime_ns
+
+        self.same(there, here)
+
+    @rule(client=few, spec=paths, mode=st.integers(0, 7), follow=st.booleans())
+    def access(self, client: int, spec: PathSpec, mode: int, follow: bool) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        self.same(
+            lambda fs: fs.access(path, mode, follow_symlinks=follow),
+            os.access,
+            path,
+            mode,
+            follow_symlinks=follow,
+        )
+
+    @rule(
+        client=few,
+        spec=paths,
+        name=attributes,
+        size=st.sampled_from([0, 1, 100]),
+        flags=st.sampled_from([0, os.XATTR_CREATE, os.XATTR_REPLACE]),
+        follow=st.booleans(),
+    )
+    def setxattr(
+        self, client: int, spec: PathSpec, name: bytes, size: int, flags: int, follow: bool
+    ) -> None:
+        self.take_turn(client)
+        path, value = self.path(spec), content(size, 0)
+        self.same(
+            lambda fs: fs.setxattr(path, name, value, flags, follow_symlinks=follow),
+            os.setxattr,
+            path,
+            name,
+            value,
+            flags,
+            follow_symlinks=follow,
+        )
+
+    @rule(client=few, spec=paths, name=attributes, remove=st.booleans(), follow=st.booleans())
+    def xattr(
+        self, client: int, spec: PathSpec, name: bytes, remove: bool, follow: bool
+    ) -> None:
+        self.take_turn(client)
+        path = self.path(spec)
+        here: Callable[..., object] = os.removexattr if remove else os.getxattr
+
+        async def there(fs: benchfs.AsyncClient) -> object:
+            ask = fs.removexattr if remove else fs.getxattr
+            return await ask(path, name, follow_symlinks=follow)
+
+        self.same(there, here, path, name, follow_symlinks=follow)
+
+    # ------------------------------------------------------------ the end
+
+    def teardown(self) -> None:
+        try:
+            if not self.differs:
+                for handle in list(self.handles):
+                    self.take_turn(handle.client)
+                    self.end(handle)
+                self.compare_trees()
+        finally:
+            self.clean()
+
+    def compare_trees(self) -> None:
+        for client in range(len(self.world.clients)):
+            self.take_turn(client)
+            there = self.world.runner.run(tree_there(self.world.clients[client], b"/"))
+            here = self.world.local.call(tree_here, b"/")
+            assert there == here
+
+    def clean(self) -> None:
+        for handle in list(self.handles):
+            self.end(handle, gone=True)
+        self.take_turn(0)
+        self.world.runner.run(self.world.clients[0].rmtree("/"))
+        self.world.local.call(local.remove_all, b"/")
+        self.directories_changed = {1, 2}
+
+
+# ------------------------------------------------------------ what is compared
+
+
+class Seen(NamedTuple):
+    """What stat has to tell alike: of directories neither size nor count of links."""
+
+    mode: str
+    uid: int
+    gid: int
+    nlink: int
+    size: int
+    mtime_ns: int
+
+
+def seen(found: os.stat_result) -> Seen:
+    directory = stat.S_ISDIR(found.st_mode)
+    return Seen(
+        stat.filemode(found.st_mode),
+        found.st_uid,
+        found.st_gid,
+        0 if directory else found.st_nlink,
+        0 if directory else found.st_size,
+        found.st_mtime_ns if found.st_mtime_ns < SET_BY_TEST_NS else SET_BY_TEST_NS,
+    )
+
+
+class Item(NamedTuple):
+    """All that a tree has under one path."""
+
+    seen: Seen
+    content: bytes
+    attributes: tuple[tuple[str, bytes], ...]
+    same_as: bytes  # the first path, by name, of the same inode
+
+
+def tree_here(top: bytes) -> dict[bytes, Item]:
+    items: dict[bytes, Item] = {}
+    first: dict[int, bytes] = {}
+    for path, found in local.walk(top):
+        kind = stat.S_IFMT(found.st_mode)
+        data = b""
+        if kind == stat.S_IFREG:
+            data = local.read_file(path)
+        elif kind == stat.S_IFLNK:
+            data = os.readlink(path)
+        values: list[tuple[str, bytes]] = []
+        if kind in {stat.S_IFREG, stat.S_IFDIR}:
+            values = [(name, os.getxattr(path, name)) for name in sorted(os.listxattr(path))]
+        same_as = first.setdefault(found.st_ino, path)
+        items[path] = Item(seen(found), data, tuple(values), same_as)
+    return items
+
+
+async def tree_there(fs: benchfs.AsyncClient, top: bytes) -> dict[bytes, Item]:
+    items: dict[bytes, Item] = {}
+    first: dict[int, bytes] = {}
+
+    async def walk(directory: bytes) -> None:
+        async for entry in fs.scandir(directory):
+            path = os.path.join(directory, os.fsencode(entry.name))
+            found = await entry.stat(follow_symlinks=False)
+            kind = stat.S_IFMT(found.st_mode)
+            data = b""
+            if kind == stat.S_IFREG:
+                data = await fs.read_bytes(path)
+            elif kind == stat.S_IFLNK:
+                data = os.fsencode(await fs.readlink(path))
+            values: list[tuple[str, bytes]] = []
+            if kind in {stat.S_IFREG, stat.S_IFDIR}:
+                values = [(name, await fs.getxattr(path, name)) for name in await fs.listxattr(path)]
+            same_as = first.setdefault(found.st_ino, path)
+            items[path] = Item(seen(found), data, tuple(values), same_as)
+            if kind == stat.S_IFDIR:
+                await walk(path)
+
+    await walk(top)
+    return items
+
+
+async def scan_there(fs: benchfs.AsyncClient, path: bytes) -> dict[bytes, local.Kinds]:
+    return {
+        os.fsencode(entry.name): local.Kinds(entry.is_dir(), entry.is_file(), entry.is_symlink())
+        async for entry in fs.scandir(path)
+    }
+
+
+def list_tree(top: bytes) -> list[tuple[bytes, os.stat_result]]:
+    return list(local.walk(top))
+
+
+def is_link(path: bytes) -> bool:
+    return os.path.islink(path)
+
+
+def flags_of(mode: str) -> int:
+    how = parse_mode(mode)
+    flags = os.O_RDWR if how.read and how.write else os.O_WRONLY if how.write else os.O_RDONLY
+    for wanted, flag in (
+        (how.create, os.O_CREAT),
+        (how.exclusive, os.O_EXCL),
+        (how.truncate, os.O_TRUNC),
+        (how.append, os.O_APPEND),
+    ):
+        flags |= flag if wanted else 0
+    return flags
+
+
+def content(size: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+async def nothing(result: Awaitable[object]) -> None:
+    await result
+
+
+async def encoded(result: Awaitable[str]) -> bytes:
+    return os.fsencode(await result)
+
+
+# ------------------------------------------------------------ the test
+
+
+@pytest.mark.timeout(3 * 3600)
+def test_the_same_operations_have_the_same_results_as_on_a_local_directory(world: World) -> None:
+    Pair.world = world
+    thorough = settings().max_examples > settings.get_profile("ci").max_examples
+    run_state_machine_as_test(
+        Pair,
+        settings=settings(
+            max_examples=THOROUGH_EXAMPLES if thorough else EXAMPLES,
+            stateful_step_count=STEPS,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(f"{world.steps} operations")

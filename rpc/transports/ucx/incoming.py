@@ -58,6 +58,7 @@ class Incoming:
         self.receiver: Receiver | None = None
         self.paused = False
         self.ended = False
+        self.fin_arrived = False
         self.finished = False  # the stream's end was reached
         self.failed = 0  # status with which a receive ended
         self.cut = False  # the endpoint is gone: nothing can be taken
@@ -75,6 +76,7 @@ class Incoming:
     def add(self, kind: int, number: int, data: bytes, offer: Pointer, size: int) -> None:
         """A part has arrived. Raises StreamError."""
         part = _Part(kind, data, offer, size)
+        self.fin_arrived = self.fin_arrived or kind == FIN
         if offer is not None:
             self._unconfirmed[number] = part
         else:

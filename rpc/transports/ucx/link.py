@@ -49,6 +49,7 @@ class UcxLink(Outgoing):
         self._receiver: Receiver | None = None
         self._endpoint = None
         self._closing: asyncio.TimerHandle | None = None
+        self._lingers = False  # this side closes: what is queued is still sent
         self._fin_sent = False
         self._why: str | None = None  # to be ended, and why
         self._notes: list[tuple[int, int]] = []  # messages outside of the stream
@@ -114,9 +115,12 @@ class UcxLink(Outgoing):
             self._why = self._text(self._incoming.failed)
         if self._why is not None:
             self._end(self._why)
-        elif self._incoming.finished:
+        elif self._lingers and self._incoming.fin_arrived:
+            self._end(PEER_CLOSED)  # both close: neither reads on
+        elif self._incoming.finished and self._closing is None:
             self._control(FIN_SEEN, 0)
-            self._end(PEER_CLOSED)
+            # The peer ends the connection now, and is the first to know that it has ended.
+            self._closing = self._worker.loop.call_later(LINGER_SECONDS, self._end, PEER_CLOSED)
 
     def _note(self, kind: int, value: int) -> None:
         if self._greeted is not None:
@@ -175,13 +179,14 @@ class UcxLink(Outgoing):
     def close(self) -> None:
         if self._ended or self._closing is not None:
             return
+        self._lingers = True
         self._closing = self._worker.loop.call_later(LINGER_SECONDS, self.abort)
         self._incoming.paused = True
         self.waiting_bytes += 1  # the FIN, until it is seen
         self.flush()
 
     def _all_sent(self) -> None:
-        if self._closing is not None and not self._fin_sent:
+        if self._lingers and not self._fin_sent:
             self._fin_sent = True
             self._post(FIN, b"", binding.AM_SEND_EAGER, self._noted)
 

@@ -65,7 +65,10 @@ typedef struct { uint64_t field_mask; unsigned id; uint32_t flags;
 
 void ucp_get_version(unsigned *, unsigned *, unsigned *);
 ucs_status_t ucp_init_version(unsigned, unsigned, const ucp_params_t *, const void *, void **);
-void ucp_cleanup(void *);
+ucs_status_t ucp_config_read(const char *, const char *, void **);
+ucs_status_t ucp_config_modify(void *, const char *, const char *);
+void ucp_config_release(void *);
+void ucp_context_print_info(void *, void *);
 ucs_status_t ucp_worker_create(void *, const ucp_worker_params_t *, void **);
 void ucp_worker_destroy(void *);
 unsigned ucp_worker_progress(void *);
@@ -111,6 +114,11 @@ class Ucx(NamedTuple):
     version: tuple[int, int, int]
 
 
+# What UCX does unless told otherwise: it logs to standard output, also what is no more than a peer
+# that has gone, and takes the signals of crashes for itself.
+_MANNERS = {"UCX_LOG_FILE": "stderr", "UCX_LOG_LEVEL": "fatal", "UCX_ERROR_SIGNALS": ""}
+
+
 @cache
 def load() -> Ucx:
     """Load cffi and libucp, once. Raises UcxUnavailableError."""
@@ -118,6 +126,8 @@ def load() -> Ucx:
         from cffi import FFI  # noqa: PLC0415 (an optional package)
     except ImportError as exc:
         raise UcxUnavailableError(f"the ucx extra is missing ({exc}): {_PIP}") from None
+    for variable, value in _MANNERS.items():
+        os.environ.setdefault(variable, value)  # libucs reads them as it is loaded
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
     name = os.environ.get(LIBRARY_VARIABLE, DEFAULT_LIBRARY)

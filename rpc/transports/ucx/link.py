@@ -204,7 +204,7 @@ class UcxLink(Outgoing):
             self._control(ABORT, 0)  # such an endpoint ends only when all is taken or refused
         incoming.refuse()
         worker.close(self._endpoint)
-        if self._offers or incoming.under_way():
+        if incoming.under_way() or (self._offers and worker.handles_failure):
             worker.progress_until(self._has_buffers_back, GIVE_UP_SECONDS)
         self._take_back()
         greeted, self._greeted = self._greeted, None

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from benchfs.rpc.transports.base import Buffer
 from benchfs.rpc.transports.ucx import binding
-from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check, failure, pointer_status
+from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check, pointer_status
 
 MESSAGE_ID = 0xBF
 # Rounds of progress in one turn of the loop: others want their turn, too.
@@ -174,6 +174,10 @@ class Worker:
                 return
             while progress(handle):
                 pass
+            if not self._holders:
+                self._end_if_unused()
+                if self._closed:
+                    return
             if not self._sends_done and not self._receives_done and not self._touched:
                 break
             self._dispatch()
@@ -348,14 +352,24 @@ class Worker:
     def let_go(self) -> None:
         """The opposite of `hold`."""
         self._holders -= 1
-        if self._holders or self._closed:
+        if not self._holders and not self._closed:
+            self.progress_until(self._is_quiet, GIVE_UP_SECONDS if self.handles_failure else 0.05)
+            self._end_if_unused()
+
+    def _is_quiet(self) -> bool:
+        return self._all_closed() and not self._operations
+
+    def _end_if_unused(self) -> None:
+        """Destroy the worker, unless UCX is not done yet: it aborts when something is under way.
+
+        Without error handling a peer that has stopped can delay that as long as it likes.
+        """
+        if self._holders or self._closed or not self._is_quiet():
             return
-        self.progress_until(self._all_closed, 0.05)
         self._closed = True
         _of_loop[self.loop].remove(self)
         self.loop.remove_reader(self._descriptor)
         self.ucx.lib.ucp_worker_destroy(self.handle)
-        self._operations.clear()
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Worker]] = WeakKeyDictionary()
@@ -366,15 +380,25 @@ def _context(ucx: Ucx) -> Pointer:
     """This process's context, made once: it opens the devices."""
     found = _contexts.get(os.getpid())
     if found is None:
-        parameters = ucx.ffi.new("ucp_params_t *")
-        parameters.field_mask = 1  # features
-        parameters.features = binding.FEATURE_AM | binding.FEATURE_WAKEUP
-        place = ucx.ffi.new("void **")
-        status = ucx.lib.ucp_init_version(*binding.OLDEST, parameters, ucx.ffi.NULL, place)
-        if status < 0:
-            raise failure(status)
-        found = _contexts[os.getpid()] = place[0]
+        found = _contexts[os.getpid()] = _new_context(ucx)
     return found
+
+
+def _new_context(ucx: Ucx) -> Pointer:
+    parameters = ucx.ffi.new("ucp_params_t *")
+    parameters.field_mask = 1  # features
+    parameters.features = binding.FEATURE_AM | binding.FEATURE_WAKEUP
+    place = ucx.ffi.new("void **")
+    check(ucx.lib.ucp_config_read(ucx.ffi.NULL, ucx.ffi.NULL, place))
+    config = place[0]
+    try:
+        # Messages name endpoints by a number that is looked up; without error handling it would be
+        # an address in this process, which UCX would believe.
+        check(ucx.lib.ucp_config_modify(config, b"PROTO_INDIRECT_ID", b"on"))
+        check(ucx.lib.ucp_init_version(*binding.OLDEST, parameters, config, place))
+    finally:
+        ucx.lib.ucp_config_release(config)
+    return place[0]
 
 
 def hold(name: str = "", progress: Progress = "events") -> Worker:

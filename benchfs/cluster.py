@@ -82,6 +82,7 @@ class Cluster:
                 os.getgid(),
                 env.rng.token_bytes,
             ),
+            engines.prefers,
         )
         self.map = ClusterMap((), ())
         self.name = endpoints.name

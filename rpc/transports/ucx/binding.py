@@ -2,7 +2,7 @@
 
 Declarations as in UCX 1.13 (`ucp/api/ucp.h`); later versions append fields to the structs of
 parameters, and read only those that `field_mask` names, so the tails are padded. The library is
-loaded once a process, at first use: what is missing is said by `UcxUnavailableError`.
+loaded once a process, at first use: what is missing is said by `TransportUnavailableError`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import socket
 import struct
 from functools import cache
 from typing import Any, NamedTuple, cast
+
+from benchfs.rpc.transports.base import TransportUnavailableError
 
 # Names a library instead of the system's, as one that was built for the cluster's fabric.
 LIBRARY_VARIABLE = "BENCHFS_UCX_LIBRARY"
@@ -100,10 +102,6 @@ void free(void *);
 Pointer = Any  # a C pointer: cffi ships no types
 
 
-class UcxUnavailableError(Exception):
-    """UCX cannot be used here; the text says what to install, for people."""
-
-
 class Ucx(NamedTuple):
     """The loaded library. `ffi`, `lib` (libucp) and `libc` have no types: cffi ships none."""
 
@@ -121,11 +119,11 @@ _MANNERS = {"UCX_LOG_FILE": "stderr", "UCX_LOG_LEVEL": "fatal", "UCX_ERROR_SIGNA
 
 @cache
 def load() -> Ucx:
-    """Load cffi and libucp, once. Raises UcxUnavailableError."""
+    """Load cffi and libucp, once. Raises TransportUnavailableError."""
     try:
         from cffi import FFI  # noqa: PLC0415 (an optional package)
     except ImportError as exc:
-        raise UcxUnavailableError(f"the ucx extra is missing ({exc}): {_PIP}") from None
+        raise _unavailable(f"the extra of that name is not installed ({exc}): {_PIP}") from None
     for variable, value in _MANNERS.items():
         os.environ.setdefault(variable, value)  # libucs reads them as it is loaded
     ffi = FFI()
@@ -139,14 +137,14 @@ def load() -> Ucx:
         # libucp depends on libucs: the name finds the one that was loaded with it.
         ucs = strings.dlopen("libucs.so.0")
     except OSError as exc:
-        raise UcxUnavailableError(f"UCX is missing ({exc}): {HOW_TO_INSTALL}") from None
+        raise _unavailable(f"{exc}: {HOW_TO_INSTALL}") from None
     numbers = [ffi.new("unsigned *") for _ in range(3)]
     lib.ucp_get_version(*numbers)
     version = (int(numbers[0][0]), int(numbers[1][0]), int(numbers[2][0]))
     if version[:2] < OLDEST:
         text = ".".join(map(str, version))
         oldest = ".".join(map(str, OLDEST))
-        raise UcxUnavailableError(f"UCX {text} is too old, {oldest} is needed: {HOW_TO_INSTALL}")
+        raise _unavailable(f"UCX {text} is too old, {oldest} is needed: {HOW_TO_INSTALL}")
 
     def status_text(status: int) -> str:
         return cast(bytes, strings.string(ucs.ucs_status_string(status))).decode()
@@ -155,6 +153,11 @@ def load() -> Ucx:
 
 
 _PIP = "pip install 'benchfs[ucx]'"
+
+
+def _unavailable(reason: str) -> TransportUnavailableError:
+    return TransportUnavailableError(errno.EOPNOTSUPP, f"transport ucx: {reason}")
+
 
 _ERRNOS = {
     ERR_NO_MEMORY: errno.ENOMEM,

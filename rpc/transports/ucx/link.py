@@ -44,6 +44,7 @@ class UcxLink(Outgoing):
     def __init__(self, worker: Worker, peer: Peer, greeted: Greeted) -> None:
         super().__init__(worker)
         self.peer = peer
+        self.path = ""  # what UCX chose, as tcp/eth0; known once there is a receiver
         self._greeted: Greeted | None = greeted
         self._incoming = Incoming(worker, self, self._credit)
         self._receiver: Receiver | None = None
@@ -65,6 +66,7 @@ class UcxLink(Outgoing):
     def attach(self, receiver: Receiver) -> None:
         """Both ends have greeted: the link has its receiver now."""
         self._receiver = self._incoming.receiver = receiver
+        self.path = self._worker.path(self._endpoint)
         receiver.connected(self)
         self._worker.touch(self)
 

@@ -94,7 +94,7 @@ class UcxListener:
 
 
 class UcxTransport:
-    """UCX by the system's library. Raises UcxUnavailableError where there is none.
+    """UCX by the system's library. Raises TransportUnavailableError where there is none.
 
     Which of its transports it uses is UCX's choice, within the environment's UCX_TLS.
     """
@@ -104,7 +104,15 @@ class UcxTransport:
 
     def __init__(self, hold: Callable[[], Worker] = workers.hold) -> None:
         self._hold = hold
-        binding.load()
+        version = ".".join(map(str, binding.load().version))
+        resources = ", ".join(workers.resources()) or "nothing: see UCX_TLS"
+        self.summary = f"ucx {version} (may use {resources})"
+
+    def details(self) -> str:
+        """The paths that UCX chose for the links there are, as `; links over tcp/lo (3)`."""
+        chosen = workers.paths_of_all()
+        each = ", ".join(f"{path} ({count})" for path, count in sorted(chosen.items()))
+        return f"; links over {each}" if each else ""
 
     async def connect(self, address: str, receiver: Receiver) -> UcxLink:
         ip, port = await _resolve(address)

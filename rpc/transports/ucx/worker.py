@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 from weakref import WeakKeyDictionary
 
@@ -45,7 +46,9 @@ class Owner(Protocol):
 
 
 class Ends(Owner, Protocol):
-    """Who an endpoint belongs to. All but `handle` is called by UCX's callbacks: only note it."""
+    """Who an endpoint belongs to. All methods but `handle` is called by UCX's callbacks: only note it."""
+
+    path: str  # what UCX chose for it, once known
 
     def arrived(self, header: bytes, data: bytes) -> None:
         """A message with its data."""
@@ -319,6 +322,16 @@ class Worker:
         self.kick()
         return place[0]
 
+    def path(self, endpoint: Pointer) -> str:
+        """The transports and devices that UCX chose for a connected endpoint, as `tcp/eth0`."""
+        text = _printed(self.ucx, self.ucx.lib.ucp_ep_print_info, endpoint)
+        found = re.findall(r"lane\[\d+\]:\s+\d+:(\S+?)\.\d+ ", text)
+        return "+".join(dict.fromkeys(found)) or "self"
+
+    def paths(self) -> Iterator[str]:
+        """Of all links."""
+        return (owner.path for owner in self._owners.values() if owner.path)
+
     def close(self, endpoint: Pointer) -> None:
         """End an endpoint: nothing of it is told to anybody any more."""
         ucx = self.ucx
@@ -376,6 +389,35 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Worker]] = WeakKeyDi
 _contexts: dict[int, Pointer] = {}  # by process: a fork cannot use its parent's
 
 
+def resources() -> list[str]:
+    """What UCX may use here: transport and device each. Raises OSError."""
+    ucx = binding.load()
+    text = _printed(ucx, ucx.lib.ucp_context_print_info, _context(ucx))
+    found = re.findall(r"resource \d+ .* -- (\S+)", text)
+    return [name for name in found if not name.startswith("self/")]
+
+
+def paths_of_all() -> Counter[str]:
+    """The paths of the running loop's links, with how many take them."""
+    workers = _of_loop.get(asyncio.get_running_loop(), [])
+    return Counter(path for worker in workers for path in worker.paths())
+
+
+def _printed(ucx: Ucx, function: Callable[[Pointer, Pointer], None], subject: Pointer) -> str:
+    """What a function of UCX prints into a C stream."""
+    ffi, libc = ucx.ffi, ucx.libc
+    text, size = ffi.new("char **"), ffi.new("size_t *")
+    stream = libc.open_memstream(text, size)
+    if stream == ffi.NULL:
+        raise MemoryError
+    function(subject, stream)
+    libc.fclose(stream)
+    try:
+        return bytes(ffi.buffer(text[0], size[0])).decode(errors="replace")
+    finally:
+        libc.free(text[0])
+
+
 def _context(ucx: Ucx) -> Pointer:
     """This process's context, made once: it opens the devices."""
     found = _contexts.get(os.getpid())
@@ -404,7 +446,7 @@ def _new_context(ucx: Ucx) -> Pointer:
 def hold(name: str = "", progress: Progress = "events") -> Worker:
     """The running loop's worker of that name, made if there is none. Pair with `let_go`.
 
-    Raises OSError, UcxUnavailableError.
+    Raises OSError.
     """
     loop = asyncio.get_running_loop()
     for worker in _of_loop.get(loop, []):

@@ -187,9 +187,9 @@ def check(status: int, address: str | None = None) -> None:
 
 def pointer_status(ucx: Ucx, request: Pointer) -> int:
     """What an operation returned: OK, IN_PROGRESS (it is a request then), or an error."""
-    value = int(ucx.ffi.cast("intptr_t", request))
-    if value == 0:
+    if not request:
         return OK
+    value = int(ucx.ffi.cast("intptr_t", request))
     return value if ERR_LAST <= value < 0 else IN_PROGRESS
 
 

@@ -81,12 +81,16 @@ class Incoming:
             self._unconfirmed[number] = part
         else:
             self._unread += size
-        self._early[number] = part
+        if number == self._number and not self._early:
+            self._number = (number + 1) % NUMBERS
+            self._parts.append(part)
+        else:
+            self._early[number] = part
         if self._unread > UNREAD_MOST_BYTES or len(self._unconfirmed) > OFFERS_MOST + 1:
             raise StreamError("the peer sends more than its window")
         if size > OFFER_MOST_BYTES or (not size and kind != FIN):
             raise StreamError(f"the peer sends a part of {size} bytes")
-        while (part_next := self._early.pop(self._number, None)) is not None:
+        while self._early and (part_next := self._early.pop(self._number, None)) is not None:
             self._number = (self._number + 1) % NUMBERS
             self._parts.append(part_next)
         if len(self._early) > UNREAD_MOST_BYTES // 64:

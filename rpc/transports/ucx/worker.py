@@ -11,6 +11,7 @@ not be progressed inside them.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import time
@@ -24,6 +25,8 @@ from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check, pointer_status
 
 MESSAGE_ID = 0xBF
+# events (the default) or poll
+PROGRESS_VARIABLE = "BENCHFS_UCX_PROGRESS"
 # Rounds of progress in one turn of the loop: others want their turn, too.
 ROUNDS = 64
 # After this, an operation that should end at once is given up.
@@ -175,19 +178,17 @@ class Worker:
         for _ in range(ROUNDS):
             if self._closed:
                 return
-            while progress(handle):
-                pass
-            if not self._holders:
-                self._end_if_unused()
-                if self._closed:
-                    return
-            if not self._sends_done and not self._receives_done and not self._touched:
+            made = progress(handle)
+            if self._sends_done or self._receives_done or self._touched:
+                self._dispatch()
+            elif not made:
+                if not self._holders:
+                    self._end_if_unused()
                 break
-            self._dispatch()
         else:
             self.kick()
             return
-        if self._progress == "poll":
+        if self._closed or self._progress == "poll":
             self.kick()
             return
         status = self.ucx.lib.ucp_worker_arm(handle)
@@ -247,16 +248,15 @@ class Worker:
         Returns the operation's number, for `under_way`.
         """
         ffi = self.ucx.ffi
-        buffer = ffi.from_buffer("char[]", data) if len(data) else ffi.NULL
+        buffer = data if type(data) is bytes else ffi.from_buffer("char[]", data)
         self._last_operation = number = self._last_operation + 1
         parameters = self._send_parameters
         parameters.flags = flags | binding.AM_SEND_REPLY
         parameters.user_data = ffi.cast("void *", number)
-        self._operations[number] = (done, (header, buffer))
         request = self.ucx.lib.ucp_am_send_nbx(
             endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
         )
-        self._began(request, number)
+        self._began(request, number, done, (header, buffer))
         return number
 
     def receive(self, rendezvous: Pointer, into: Buffer, done: Done) -> None:
@@ -266,19 +266,18 @@ class Worker:
         self._last_operation = number = self._last_operation + 1
         parameters = self._receive_parameters
         parameters.user_data = ffi.cast("void *", number)
-        self._operations[number] = (done, buffer)
         request = self.ucx.lib.ucp_am_recv_data_nbx(
             self.handle, rendezvous, buffer, len(into), parameters
         )
-        self._began(request, number)
+        self._began(request, number, done, buffer)
 
-    def _began(self, request: Pointer, number: int) -> None:
+    def _began(self, request: Pointer, number: int, done: Done, alive: object) -> None:
         status = pointer_status(self.ucx, request)
         if status == binding.IN_PROGRESS:
+            self._operations[number] = (done, alive)
             self.kick()
-            return
-        done, _ = self._operations.pop(number)
-        done(status)
+        else:
+            done(status)
 
     def under_way(self, number: int) -> bool:
         """Whether UCX still uses the buffer of an operation."""
@@ -443,7 +442,14 @@ def _new_context(ucx: Ucx) -> Pointer:
     return place[0]
 
 
-def hold(name: str = "", progress: Progress = "events") -> Worker:
+def _progress_setting() -> Progress:
+    setting = os.environ.get(PROGRESS_VARIABLE, "events")
+    if setting not in {"events", "poll"}:
+        raise OSError(errno.EINVAL, f"{PROGRESS_VARIABLE} is events or poll, not {setting!r}")
+    return "poll" if setting == "poll" else "events"
+
+
+def hold(name: str = "") -> Worker:
     """The running loop's worker of that name, made if there is none. Pair with `let_go`.
 
     Raises OSError.
@@ -453,6 +459,6 @@ def hold(name: str = "", progress: Progress = "events") -> Worker:
         if worker.name == name:
             break
     else:
-        worker = Worker(loop, name, progress)
+        worker = Worker(loop, name, _progress_setting())
     worker.take_hold()
     return worker

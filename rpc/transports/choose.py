@@ -12,7 +12,6 @@ from benchfs.rpc.transports.sockets import SocketTransport
 from benchfs.rpc.transports.ucx.transport import UcxTransport
 from benchfs.rpc.transports.uring import UringTransport
 
-
 ENGINES: dict[str, Callable[[], Transport]] = {
     "uring": UringTransport,
     "sockets": SocketTransport,

@@ -50,7 +50,8 @@ typedef struct { uint64_t field_mask; int thread_mode; uint64_t cpu_mask[16]; un
   uint64_t client_id; uint64_t pad[8]; } ucp_worker_params_t;
 typedef struct { uint64_t field_mask; ucs_sock_addr_t sockaddr; void *acb, *aarg;
   void (*ccb)(void *, void *); void *carg; uint64_t pad[8]; } ucp_listener_params_t;
-typedef struct { uint64_t field_mask; unsigned char address[128]; uint64_t pad[8]; } ucp_listener_attr_t;
+typedef struct { uint64_t field_mask; unsigned char address[128]; uint64_t pad[8]; }
+  ucp_listener_attr_t;
 typedef struct { uint64_t field_mask; unsigned char address[128]; uint64_t pad[8]; }
   ucp_conn_request_attr_t;
 typedef struct { uint64_t field_mask; const void *address; int err_mode;

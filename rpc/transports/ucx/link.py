@@ -7,6 +7,7 @@ UCX's own end of a connection may overtake bytes that are still in a socket.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from struct import error as StructError
 
@@ -108,10 +109,10 @@ class UcxLink(Outgoing):
         notes, self._notes = self._notes, []
         for kind, value in notes:
             self._note(kind, value)
-            if self._ended:
+            if self._is_over():
                 return
         self._incoming.pump()
-        if self._ended:
+        if self._is_over():
             return
         if self._why is None and self._incoming.failed:
             self._why = self._text(self._incoming.failed)
@@ -123,6 +124,9 @@ class UcxLink(Outgoing):
             self._control(FIN_SEEN, 0)
             # The peer ends the connection now, and is the first to know that it has ended.
             self._closing = self._worker.loop.call_later(LINGER_SECONDS, self._end, PEER_CLOSED)
+
+    def _is_over(self) -> bool:
+        return self._ended
 
     def _note(self, kind: int, value: int) -> None:
         if self._greeted is not None:
@@ -171,7 +175,7 @@ class UcxLink(Outgoing):
             self._end("the peer did not go on with a transfer whose buffer was wanted back")
 
     def expect_descriptors(self) -> None:
-        raise OSError(95, "descriptors are passed on unix sockets only")
+        raise OSError(errno.EOPNOTSUPP, "descriptors are passed on unix sockets only")
 
     def take_descriptor(self) -> int | None:
         return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from benchfs.rpc.transports.base import Peer, Receiver
-from benchfs.rpc.transports.ucx import binding, worker as workers
+from benchfs.rpc.transports.ucx import binding
+from benchfs.rpc.transports.ucx import worker as workers
 from benchfs.rpc.transports.ucx.binding import Pointer, check
 from benchfs.rpc.transports.ucx.link import UcxLink
 from benchfs.rpc.transports.ucx.worker import Worker

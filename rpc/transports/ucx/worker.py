@@ -49,7 +49,7 @@ class Owner(Protocol):
 
 
 class Ends(Owner, Protocol):
-    """Who an endpoint belongs to. All methods but `handle` is called by UCX's callbacks: only note it."""
+    """Who an endpoint belongs to. UCX's callbacks call all but `handle`: they only note it."""
 
     path: str  # what UCX chose for it, once known
 
@@ -132,7 +132,7 @@ class Worker:
 
     # ------------------------------------------------------------ what UCX calls
 
-    def _message(  # noqa: PLR0917 (UCX's signature)
+    def _message(
         self, _: Pointer, header: Pointer, header_size: int, data: Pointer, size: int, info: Pointer
     ) -> int:
         if not info.recv_attr & binding.AM_HAS_REPLY_EP:
@@ -188,7 +188,7 @@ class Worker:
         else:
             self.kick()
             return
-        if self._closed or self._progress == "poll":
+        if self._is_over() or self._progress == "poll":
             self.kick()
             return
         status = self.ucx.lib.ucp_worker_arm(handle)
@@ -367,6 +367,9 @@ class Worker:
         if not self._holders and not self._closed:
             self.progress_until(self._is_quiet, GIVE_UP_SECONDS if self.handles_failure else 0.05)
             self._end_if_unused()
+
+    def _is_over(self) -> bool:
+        return self._closed
 
     def _is_quiet(self) -> bool:
         return self._all_closed() and not self._operations

@@ -39,11 +39,24 @@ clean: ## Remove .venv, caches and build products
 # pip is run twice so that the build tool, too, is the pinned version and is not fetched again.
 $(STAMP): pyproject.toml constraints.txt
 	@$(ensure_python)
+	@$(ensure_ucx)
 	$(has_pip) || $(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --constraint constraints.txt hatchling
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation \
 	  --editable '.[dev,fuse,ucx,bench,etcd]'
 	@touch $(STAMP)
+
+# The tests of the ucx transport run where the system's UCX is. Nothing else needs it: without it
+# they are skipped, and say so.
+define ensure_ucx
+if ldconfig -p 2>/dev/null | grep -q 'libucp\.so\.0'; then exit 0; fi; \
+if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+  echo "UCX is missing: installing Debian's libucx0 for the tests of the ucx transport"; \
+  if apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --yes --no-install-recommends libucx0 >/dev/null; then exit 0; fi; \
+fi; \
+echo "UCX is missing: the tests of the ucx transport will be skipped (Debian: libucx0)" >&2
+endef
 
 # Debian splits ensurepip off into python3-venv. As root it is installed; otherwise say what to do.
 # An environment without pip is what an earlier attempt left: it is made anew.

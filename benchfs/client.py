@@ -57,6 +57,7 @@ from benchfs.rpc.messages import (
     RenameHow,
     Unlink,
 )
+from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
 from benchfs.session import Session
 from benchfs.settings import load
@@ -126,7 +127,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         self._timeout = settings.timeout
         self._attribute_seconds = settings.attribute_seconds
         self._local_reads = settings.local_reads
-        self._engines = choose(settings.transport)
+        try:
+            self._engines = choose(settings.transport)
+        except TransportUnavailableError as exc:
+            text = exc.strerror or ""
+            raise error(errno.EOPNOTSUPP, "connect", settings.cluster, text=text) from exc
         self._env = env or system_env()
         self.cache = ChunkCache(settings.cache_bytes)
         self._read_budget = ByteBudget(settings.in_flight_bytes)

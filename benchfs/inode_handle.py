@@ -123,10 +123,7 @@ class InodeHandle:
     @property
     def unsettled(self) -> bool:
         """Whether this client wrote something to the file that the inode does not know yet."""
-        for handle in self.family:
-            if handle.writes is not None and handle.writes.pending:
-                return True
-        return False
+        return any(handle.writes is not None and handle.writes.pending for handle in self.family)
 
     async def settle(self, intent: Intent) -> None:
         """Make all known that this client wrote; errors only of what this handle did.

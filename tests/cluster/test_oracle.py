@@ -50,7 +50,9 @@ positions = st.sampled_from([0, 1, 7, 4095, 4096, 65_535, 65_536, 65_537, 131_07
 lengths = st.sampled_from([0, 1, 10, 5000, 65_536, 70_000])
 permissions = st.sampled_from([0o777, 0o644, 0o600, 0o000, 0o755, 0o1777, 0o2770, 0o6755, 0o4711])
 owners = st.sampled_from([-1, 0, 1000, 70_000])
-times = st.sampled_from([0, 1, 999_999_999, 123_456_789_012, SET_BY_TEST_NS - 1, -1, -1_500_000_000])
+times = st.sampled_from(
+    [0, 1, 999_999_999, 123_456_789_012, SET_BY_TEST_NS - 1, -1, -1_500_000_000]
+)
 attributes = st.sampled_from([b"user.a", b"user.b", b"user.", b"other.a", b"user." + LONG])
 modes = st.sampled_from(["rb", "r+b", "wb", "w+b", "xb", "x+b", "ab", "a+b"])
 
@@ -161,9 +163,7 @@ class Pair(RuleBasedStateMachine):
         assert outcome == expected, f"BenchFS: {outcome}, local: {expected}"
         return outcome
 
-    def outcome_there(
-        self, there: Callable[[benchfs.AsyncClient], Awaitable[object]]
-    ) -> Outcome:
+    def outcome_there(self, there: Callable[[benchfs.AsyncClient], Awaitable[object]]) -> Outcome:
         async def act() -> object:
             return await there(self.world.clients[self.turn])
 
@@ -242,9 +242,7 @@ class Pair(RuleBasedStateMachine):
     # ------------------------------------------------------------ files
 
     @rule(client=few, spec=targets, mode=modes, permissions=permissions, follow=st.booleans())
-    def open(
-        self, client: int, spec: PathSpec, mode: str, permissions: int, follow: bool
-    ) -> None:
+    def open(self, client: int, spec: PathSpec, mode: str, permissions: int, follow: bool) -> None:
         self.take_turn(client)
         path = self.path(spec)
         if len(self.handles) >= HANDLES_MOST:
@@ -359,9 +357,7 @@ class Pair(RuleBasedStateMachine):
         return handle
 
     @rule(client=few, spec=targets, size=lengths, seed=few, append=st.booleans())
-    def write_whole(
-        self, client: int, spec: PathSpec, size: int, seed: int, append: bool
-    ) -> None:
+    def write_whole(self, client: int, spec: PathSpec, size: int, seed: int, append: bool) -> None:
         self.take_turn(client)
         path, data = self.path(spec), content(size, seed)
         mode = "ab" if append else "wb"
@@ -461,7 +457,12 @@ class Pair(RuleBasedStateMachine):
         self.same(lambda fs: fs.symlink(says, path), os.symlink, says, path)
         self.changed()
 
-    @rule(client=few, spec=targets, mode=permissions, kind=st.sampled_from(["IFIFO", "IFSOCK", "IFREG"]))
+    @rule(
+        client=few,
+        spec=targets,
+        mode=permissions,
+        kind=st.sampled_from(["IFIFO", "IFSOCK", "IFREG"]),
+    )
     def mknod(self, client: int, spec: PathSpec, mode: int, kind: str) -> None:
         self.take_turn(client)
         path, mode = self.path(spec), mode | getattr(stat, f"S_{kind}")
@@ -548,7 +549,7 @@ class Pair(RuleBasedStateMachine):
         flags=st.sampled_from([0, os.XATTR_CREATE, os.XATTR_REPLACE]),
         follow=st.booleans(),
     )
-    def setxattr(
+    def setxattr(  # noqa: PLR0917 (what hypothesis draws)
         self, client: int, spec: PathSpec, name: bytes, size: int, flags: int, follow: bool
     ) -> None:
         self.take_turn(client)
@@ -564,9 +565,7 @@ class Pair(RuleBasedStateMachine):
         )
 
     @rule(client=few, spec=paths, name=attributes, remove=st.booleans(), follow=st.booleans())
-    def xattr(
-        self, client: int, spec: PathSpec, name: bytes, remove: bool, follow: bool
-    ) -> None:
+    def xattr(self, client: int, spec: PathSpec, name: bytes, remove: bool, follow: bool) -> None:
         self.take_turn(client)
         path = self.path(spec)
         here: Callable[..., object] = os.removexattr if remove else os.getxattr
@@ -627,7 +626,7 @@ def seen(found: os.stat_result) -> Seen:
         found.st_gid,
         0 if directory else found.st_nlink,
         0 if directory else found.st_size,
-        found.st_mtime_ns if found.st_mtime_ns < SET_BY_TEST_NS else SET_BY_TEST_NS,
+        min(SET_BY_TEST_NS, found.st_mtime_ns),
     )
 
 
@@ -674,7 +673,9 @@ async def tree_there(fs: benchfs.AsyncClient, top: bytes) -> dict[bytes, Item]:
                 data = os.fsencode(await fs.readlink(path))
             values: list[tuple[str, bytes]] = []
             if kind in {stat.S_IFREG, stat.S_IFDIR}:
-                values = [(name, await fs.getxattr(path, name)) for name in await fs.listxattr(path)]
+                values = [
+                    (name, await fs.getxattr(path, name)) for name in await fs.listxattr(path)
+                ]
             same_as = first.setdefault(found.st_ino, path)
             items[path] = Item(seen(found), data, tuple(values), same_as)
             if kind == stat.S_IFDIR:

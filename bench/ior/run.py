@@ -1,0 +1,228 @@
+"""A run of IOR: its phases in their order, by every rank; rank 0 sums up.
+
+What goes wrong on one rank ends the run on all of them, at the end of the phase: the outcome then
+has the phases that were complete, and says what happened. Files are removed all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from benchfs.bench.backends.base import Backend, NodeFigures
+from benchfs.bench.backends.choose import Target
+from benchfs.bench.ior.order import sources
+from benchfs.bench.ior.phase import CHECK, READ, WRITE, Part, Task, Worker
+from benchfs.bench.ior.result import Outcome, summed
+from benchfs.bench.ior.settings import Settings, read_status, write_status
+from benchfs.bench.launch.base import RankLostError, Ranks
+from benchfs.bench.launch.choose import launch
+from benchfs.bench.pattern import Pattern
+
+CHECK_SHIFT = 2  # IOR checks what was written from two nodes further
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every rank is given."""
+
+    target: Target
+    settings: Settings
+
+
+class _PreparationError(OSError):
+    """Nothing can be written; every rank knows."""
+
+
+class _Begin(NamedTuple):
+    """What a rank tells the others first."""
+
+    host: str
+    process: int
+    signature: int
+    failure: str
+
+
+def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome | None:
+    """Run the test on `tasks` ranks; None on ranks of a launcher other than the first.
+
+    Raises OSError if it could not begin, ValueError for settings that do not fit the ranks.
+    """
+    return launch(program, Job(target, settings), tasks)
+
+
+async def program(ranks: Ranks, job: Job) -> Outcome | None:
+    """What every rank does."""
+    backend = job.target.make()
+    try:
+        return await measure(ranks, backend, job.target.backend, job.settings)
+    finally:
+        with contextlib.suppress(OSError):  # errors of the files were met at their close
+            await backend.close()
+
+
+async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) -> Outcome | None:
+    """The test over a backend, connected or not. Raises OSError if it cannot begin."""
+    began = await _begin(ranks, backend, settings)
+    failures = [one.failure for one in began if one.failure]
+    if failures:
+        raise OSError(failures[0])
+    signature = began[0].signature if settings.signature is None else settings.signature
+    worker = Worker(
+        settings, ranks, backend, Pattern(settings.transfer, settings.packet, signature)
+    )
+    hosts = [one.host for one in began]
+    processes = [one.process for one in began]
+    outcome = Outcome(settings, api, hosts, processes, time.time(), 0.0, [], [])
+    run_of_rank = _Run(ranks, backend, settings, worker, outcome)
+    try:
+        for repetition in range(settings.repetitions):
+            await run_of_rank.repeat(repetition)
+            if outcome.failure:
+                break
+    except (RankLostError, _PreparationError) as exc:
+        outcome.failure = str(exc)
+        await run_of_rank.remove(alone=True)
+    outcome.ended = time.time()
+    return outcome if ranks.rank == 0 else None
+
+
+async def _begin(ranks: Ranks, backend: Backend, settings: Settings) -> list[_Begin]:
+    """Connect, and see on rank 0 whether there is room for what is to be written."""
+    failure = ""
+    try:
+        await backend.connect()
+        if ranks.rank == 0 and settings.write and not settings.deadline:
+            needed = settings.total_bytes(ranks.size)
+            free = await backend.free_bytes(posixpath.dirname(settings.file) or ".")
+            if needed > free:
+                failure = f"the files would have {needed} bytes, {free} are free: see -b, -s, -D"
+    except OSError as exc:
+        failure = str(exc)
+    signature = int(time.time())
+    return await ranks.exchange(_Begin(socket.gethostname(), os.getpid(), signature, failure))
+
+
+class _Run:
+    """One rank's way through the repetitions. The outcome is filled on every rank."""
+
+    def __init__(
+        self, ranks: Ranks, backend: Backend, settings: Settings, worker: Worker, outcome: Outcome
+    ) -> None:
+        self._ranks = ranks
+        self._backend = backend
+        self._settings = settings
+        self._worker = worker
+        self._outcome = outcome
+        self._made_directory = False
+
+    async def repeat(self, repetition: int) -> None:
+        """Write, check, read, remove; stops after the phase that fails."""
+        settings, ranks = self._settings, self._ranks
+        written = [self._limit()] * ranks.size
+        if settings.write:
+            await self._prepare()
+            limit = settings.wear_out_transfers or settings.transfers
+            tasks = [Task(WRITE, rank, limit, verify=False) for rank in range(ranks.size)]
+            parts = await self._phase(tasks, repetition)
+            written = [part.transfers for part in parts]
+            if settings.status_file and ranks.rank == 0 and not self._outcome.failure:
+                write_status(settings.status_file, max(written))
+        later = ((CHECK, settings.check_write, CHECK_SHIFT), (READ, settings.reads, 0))
+        for access, wanted, shift in later:
+            if wanted and not self._outcome.failure:
+                far = shift or settings.task_offset
+                order = sources(settings, self._outcome.hosts, repetition, far)
+                verify = access == CHECK or settings.check_read
+                tasks = [Task(access, rank, written[rank], verify) for rank in order]
+                await self._phase(tasks, repetition)
+        if not self._keeps():
+            await self._timed_removal()
+
+    def _limit(self) -> int:
+        """How many transfers of each rank an earlier run has written."""
+        settings = self._settings
+        if settings.status_file and not settings.write:
+            return min(read_status(settings.status_file), settings.transfers)
+        return settings.wear_out_transfers or settings.transfers
+
+    async def _phase(self, tasks: Sequence[Task], repetition: int) -> list[Part]:
+        """Everybody's parts of one phase; the outcome has its sum."""
+        first = self._ranks.rank == 0
+        before = await self._nodes() if first else []
+        parts = await self._ranks.exchange(await self._worker.run(tasks[self._ranks.rank]))
+        after = await self._nodes() if first else []
+        phase = summed(tasks[0].access, repetition, parts, _paired(before, after))
+        failed = [part for part in parts if part.failure]
+        if failed:
+            self._outcome.failure = f"{phase.access}: rank {failed[0].rank}: {failed[0].failure}"
+            self._outcome.failed = phase
+        else:
+            self._outcome.phases.append(phase)
+        return parts
+
+    async def _nodes(self) -> list[NodeFigures]:
+        with contextlib.suppress(OSError):
+            return await self._backend.nodes()
+        return []
+
+    # ------------------------------------------------------------ files
+
+    async def _prepare(self) -> None:
+        """Before writing: no file of an earlier run, and with -u the directories."""
+        settings, rank = self._settings, self._ranks.rank
+        failure = ""
+        try:
+            if settings.unique_directory:
+                await self._backend.makedirs(posixpath.dirname(settings.path(rank)))
+            if not settings.use_existing:
+                await self._remove_own()
+        except OSError as exc:
+            failure = str(exc)
+        failures = [why for why in await self._ranks.exchange(failure) if why]
+        if failures:
+            raise _PreparationError(failures[0])
+
+    def _keeps(self) -> bool:
+        settings, outcome = self._settings, self._outcome
+        return (
+            settings.keep or not settings.write or (settings.keep_with_error and outcome.errors > 0)
+        )
+
+    async def _timed_removal(self) -> None:
+        """All ranks remove their files; rank 0 notes how long that took."""
+        await self._ranks.exchange(None)
+        started = time.perf_counter()
+        await self.remove(alone=False)
+        await self._ranks.exchange(None)
+        self._outcome.removed.append(time.perf_counter() - started)
+
+    async def remove(self, *, alone: bool) -> None:
+        """Remove this rank's file, as far as that goes; `alone`: after others were lost."""
+        if alone and self._keeps():
+            return
+        try:
+            await self._remove_own()
+            if self._settings.unique_directory:
+                await self._backend.rmdir(posixpath.dirname(self._settings.path(self._ranks.rank)))
+        except OSError as exc:
+            self._outcome.failure = self._outcome.failure or f"remove: {exc}"
+
+    async def _remove_own(self) -> None:
+        if self._settings.file_per_process or self._ranks.rank == 0:
+            with contextlib.suppress(FileNotFoundError):
+                await self._backend.unlink(self._settings.path(self._ranks.rank))
+
+
+def _paired(
+    before: Sequence[NodeFigures], after: Sequence[NodeFigures]
+) -> list[tuple[NodeFigures, NodeFigures]]:
+    """The nodes that answered both times."""
+    earlier = {node.node_id: node for node in before}
+    return [(earlier[node.node_id], node) for node in after if node.node_id in earlier]

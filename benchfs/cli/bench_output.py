@@ -1,0 +1,68 @@
+"""What the commands of `benchfs bench` share: options, and how a run's end becomes a status.
+
+Under mpirun or srun every rank runs the command, and rank 0 alone speaks.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from benchfs.bench.detail import Json
+from benchfs.bench.sizes import parse_size
+
+Result = TypeVar("Result")
+
+BackendOption = Annotated[
+    str, typer.Option("-a", "--backend", help="benchfs, posix (any path) or memory.")
+]
+TasksOption = Annotated[
+    int | None,
+    typer.Option("-N", help="Processes; under mpirun or srun: how many of the ranks."),
+]
+LocalReadsOption = Annotated[
+    bool, typer.Option(help="benchfs: read chunks of this host from their files.")
+]
+ReportOption = Annotated[
+    Path | None, typer.Option(help="Directory for results.json and a page with plots.")
+]
+
+
+def command_line() -> list[str]:
+    """What was typed, so that it can be repeated."""
+    return ["benchfs", *map(shlex.quote, sys.argv[1:])]
+
+
+def size(text: str, flag: str) -> int:
+    """A size; wrong usage if it is none."""
+    try:
+        return parse_size(text)
+    except ValueError as exc:
+        raise typer.BadParameter(f"{flag} {exc}") from None
+
+
+def checked(make: Callable[[], Result]) -> Result:
+    """What `make` makes of the flags; its ValueError is wrong usage."""
+    try:
+        return make()
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from None
+
+
+def json_text(document: dict[str, Json]) -> str:
+    """One valid JSON document: no infinities, no NaN."""
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+def save_report(directory: Path | None, document: dict[str, Json]) -> None:
+    """Write results.json and the page, where they are wanted."""
+    if directory is None:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "results.json").write_text(json_text(document) + "\n", encoding="utf-8")

@@ -95,7 +95,7 @@ def test_bytes_changed_between_runs_are_the_exit_status(cluster: benchfs.LocalCl
     flags = ("--cluster", cluster.url, "-t", "4k", "-b", "64k", "-G", "7", "-o", "/kept", "-k")
     command("-w", *flags)
     with benchfs.Client(cluster.url) as fs, fs.open("/kept", "r+b") as file:
-        for offset in (5000, 20_000, 21_000):  # in three bytes, of two transfers
+        for offset in (5000, 20_000, 20_100):  # in three bytes, of two transfers
             file.pwrite(bytes([file.pread(1, offset)[0] ^ 1]), offset)
 
     command("-r", *flags)  # nothing is compared without -R
@@ -139,7 +139,7 @@ def test_at_the_deadline_all_wear_out_to_the_same_count_and_a_later_run_knows_it
     assert len(counts) == 1
     assert write.stonewall is not None
     assert 0 < write.stonewall.bytes <= write.bytes
-    assert {part.transfers for part in read.parts} <= counts
+    assert all(part.transfers <= max(counts) for part in read.parts)
     assert int(status.read_text()) == counts.pop()
     assert not second.failure, second.failure
     assert second.phases[0].transfers == write.transfers

@@ -48,6 +48,14 @@ def phase_detail(
     }
 
 
+def ranks_detail(hosts: Sequence[str], processes: Sequence[int]) -> Json:
+    """Which client ran where."""
+    return [
+        {"rank": rank, "host": host, "process": process}
+        for rank, (host, process) in enumerate(zip(hosts, processes, strict=True))
+    ]
+
+
 def _node(before: NodeFigures, after: NodeFigures) -> Json:
     known = before.cpu_seconds is not None and after.cpu_seconds is not None
     return {

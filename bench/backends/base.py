@@ -6,6 +6,7 @@ program's would. Paths are absolute or relative to the backend's root. Errors ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -34,6 +35,12 @@ class Counters(NamedTuple):
         """What was counted after `before`."""
         both = zip(self, before, strict=True)
         return Counters(*(None if a is None or b is None else a - b for a, b in both))
+
+    @classmethod
+    def sum(cls, parts: Sequence[Counters]) -> Counters:
+        """Those of several clients; None stays for what none of them knows."""
+        columns = [[v for v in column if v is not None] for column in zip(*parts, strict=True)]
+        return cls(*(sum(column) if column else None for column in columns))
 
 
 class NodeFigures(NamedTuple):

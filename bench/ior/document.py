@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from benchfs.bench.detail import Json, phase_detail
+from benchfs.bench.detail import Json, phase_detail, ranks_detail
 from benchfs.bench.ior.phase import CHECK
 from benchfs.bench.ior.result import MIB, Outcome, Phase
 from benchfs.bench.ior.text import options, spread
@@ -46,12 +46,7 @@ def document(
             "benchmark": "ior",
             "failure": outcome.failure or None,
             "errors": outcome.errors,
-            "ranks": [
-                {"rank": rank, "host": host, "process": process}
-                for rank, (host, process) in enumerate(
-                    zip(outcome.hosts, outcome.processes, strict=True)
-                )
-            ],
+            "ranks": ranks_detail(outcome.hosts, outcome.processes),
             "removed_s": list(outcome.removed),
             "surroundings": surroundings,
             "phases": [_detail(phase) for phase in outcome.phases],

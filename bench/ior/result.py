@@ -71,13 +71,7 @@ class Phase:
     @property
     def counters(self) -> Counters:
         """Sums over the clients."""
-        columns = zip(*(part.counters for part in self.parts), strict=True)
-        return Counters(*map(_sum, columns))
-
-
-def _sum(column: Sequence[int | None]) -> int | None:
-    known = [value for value in column if value is not None]
-    return sum(known) if known else None
+        return Counters.sum([part.counters for part in self.parts])
 
 
 def summed(

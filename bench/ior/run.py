@@ -7,16 +7,14 @@ has the phases that were complete, and says what happened. Files are removed all
 from __future__ import annotations
 
 import contextlib
-import os
 import posixpath
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from benchfs.bench.backends.base import Backend, NodeFigures
+from benchfs.bench.backends.base import Backend
 from benchfs.bench.backends.choose import Target
+from benchfs.bench.gathering import StoppedError, figures, meet, paired, together
 from benchfs.bench.ior.order import sources
 from benchfs.bench.ior.phase import CHECK, READ, WRITE, Part, Task, Worker
 from benchfs.bench.ior.result import Outcome, summed
@@ -36,19 +34,6 @@ class Job:
     settings: Settings
 
 
-class _PreparationError(OSError):
-    """Nothing can be written; every rank knows."""
-
-
-class _Begin(NamedTuple):
-    """What a rank tells the others first."""
-
-    host: str
-    process: int
-    signature: int
-    failure: str
-
-
 def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome | None:
     """Run the test on `tasks` ranks; None on ranks of a launcher other than the first.
 
@@ -61,52 +46,47 @@ async def program(ranks: Ranks, job: Job) -> Outcome | None:
     """What every rank does."""
     backend = job.target.make()
     try:
-        return await measure(ranks, backend, job.target.backend, job.settings)
+        outcome = await measure(ranks, backend, job.target.backend, job.settings)
+        return outcome if ranks.rank == 0 else None
     finally:
         with contextlib.suppress(OSError):  # errors of the files were met at their close
             await backend.close()
 
 
-async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) -> Outcome | None:
-    """The test over a backend, connected or not. Raises OSError if it cannot begin."""
-    began = await _begin(ranks, backend, settings)
-    failures = [one.failure for one in began if one.failure]
-    if failures:
-        raise OSError(failures[0])
-    signature = began[0].signature if settings.signature is None else settings.signature
-    worker = Worker(
-        settings, ranks, backend, Pattern(settings.transfer, settings.packet, signature)
-    )
-    hosts = [one.host for one in began]
-    processes = [one.process for one in began]
-    outcome = Outcome(settings, api, hosts, processes, time.time(), 0.0, [], [])
+async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) -> Outcome:
+    """The test over a backend, connected or not; the outcome is known to every rank.
+
+    Raises OSError if it cannot begin.
+    """
+    company = await meet(ranks, backend)
+    await together(ranks, lambda: _require_room(ranks, backend, settings))
+    signature = (await ranks.exchange(int(time.time())))[0]
+    if settings.signature is not None:
+        signature = settings.signature
+    pattern = Pattern(settings.transfer, settings.packet, signature)
+    worker = Worker(settings, ranks, backend, pattern)
+    outcome = Outcome(settings, api, company.hosts, company.processes, time.time(), 0.0, [], [])
     run_of_rank = _Run(ranks, backend, settings, worker, outcome)
     try:
         for repetition in range(settings.repetitions):
             await run_of_rank.repeat(repetition)
             if outcome.failure:
                 break
-    except (RankLostError, _PreparationError) as exc:
+    except (RankLostError, StoppedError) as exc:
         outcome.failure = str(exc)
         await run_of_rank.remove(alone=True)
     outcome.ended = time.time()
-    return outcome if ranks.rank == 0 else None
+    return outcome
 
 
-async def _begin(ranks: Ranks, backend: Backend, settings: Settings) -> list[_Begin]:
-    """Connect, and see on rank 0 whether there is room for what is to be written."""
-    failure = ""
-    try:
-        await backend.connect()
-        if ranks.rank == 0 and settings.write and not settings.deadline:
-            needed = settings.total_bytes(ranks.size)
-            free = await backend.free_bytes(posixpath.dirname(settings.file) or ".")
-            if needed > free:
-                failure = f"the files would have {needed} bytes, {free} are free: see -b, -s, -D"
-    except OSError as exc:
-        failure = str(exc)
-    signature = int(time.time())
-    return await ranks.exchange(_Begin(socket.gethostname(), os.getpid(), signature, failure))
+async def _require_room(ranks: Ranks, backend: Backend, settings: Settings) -> None:
+    """OSError on rank 0 if what is to be written cannot fit. With a deadline nobody knows."""
+    if ranks.rank == 0 and settings.write and not settings.deadline:
+        needed = settings.total_bytes(ranks.size)
+        free = await backend.free_bytes(posixpath.dirname(settings.file) or ".")
+        if needed > free:
+            text = f"the files would have {needed} bytes, {free} are free: see -b, -s, -D"
+            raise OSError(text)
 
 
 class _Run:
@@ -154,11 +134,10 @@ class _Run:
 
     async def _phase(self, tasks: Sequence[Task], repetition: int) -> list[Part]:
         """Everybody's parts of one phase; the outcome has its sum."""
-        first = self._ranks.rank == 0
-        before = await self._nodes() if first else []
+        before = await figures(self._ranks, self._backend)
         parts = await self._ranks.exchange(await self._worker.run(tasks[self._ranks.rank]))
-        after = await self._nodes() if first else []
-        phase = summed(tasks[0].access, repetition, parts, _paired(before, after))
+        after = await figures(self._ranks, self._backend)
+        phase = summed(tasks[0].access, repetition, parts, paired(before, after))
         failed = [part for part in parts if part.failure]
         if failed:
             self._outcome.failure = f"{phase.access}: rank {failed[0].rank}: {failed[0].failure}"
@@ -167,27 +146,19 @@ class _Run:
             self._outcome.phases.append(phase)
         return parts
 
-    async def _nodes(self) -> list[NodeFigures]:
-        with contextlib.suppress(OSError):
-            return await self._backend.nodes()
-        return []
-
     # ------------------------------------------------------------ files
 
     async def _prepare(self) -> None:
         """Before writing: no file of an earlier run, and with -u the directories."""
         settings, rank = self._settings, self._ranks.rank
-        failure = ""
-        try:
+
+        async def prepare() -> None:
             if settings.unique_directory:
                 await self._backend.makedirs(posixpath.dirname(settings.path(rank)))
             if not settings.use_existing:
                 await self._remove_own()
-        except OSError as exc:
-            failure = str(exc)
-        failures = [why for why in await self._ranks.exchange(failure) if why]
-        if failures:
-            raise _PreparationError(failures[0])
+
+        await together(self._ranks, prepare)
 
     def _keeps(self) -> bool:
         settings, outcome = self._settings, self._outcome
@@ -218,11 +189,3 @@ class _Run:
         if self._settings.file_per_process or self._ranks.rank == 0:
             with contextlib.suppress(FileNotFoundError):
                 await self._backend.unlink(self._settings.path(self._ranks.rank))
-
-
-def _paired(
-    before: Sequence[NodeFigures], after: Sequence[NodeFigures]
-) -> list[tuple[NodeFigures, NodeFigures]]:
-    """The nodes that answered both times."""
-    earlier = {node.node_id: node for node in before}
-    return [(earlier[node.node_id], node) for node in after if node.node_id in earlier]

@@ -18,10 +18,11 @@ from benchfs.bench.ior.run import run
 from benchfs.bench.ior.text import text
 from benchfs.bench.surroundings import machine, surroundings, version
 from benchfs.cli.bench_output import (
+    MOST_STATUS,
+    TASKS_HELP,
     BackendOption,
     LocalReadsOption,
     ReportOption,
-    TasksOption,
     checked,
     command_line,
     json_text,
@@ -29,8 +30,6 @@ from benchfs.cli.bench_output import (
     size,
 )
 from benchfs.cli.output import ClusterOption, JsonOption, fail, note, say
-
-MOST_STATUS = 255  # of a process; more errors than that are this many
 
 
 def ior(
@@ -67,7 +66,7 @@ def ior(
     ] = "timestamp",
     reference: Annotated[int, typer.Option("-A", help="A number for the summary.")] = 0,
     directive: Annotated[list[str] | None, typer.Option("-O", help="name=value,...")] = None,
-    tasks: TasksOption = None,
+    tasks: Annotated[int | None, typer.Option("-N", "--tasks", help=TASKS_HELP)] = None,
     local_reads: LocalReadsOption = True,
     cluster: ClusterOption = None,
     report: ReportOption = None,

@@ -18,14 +18,13 @@ from benchfs.bench.detail import Json
 from benchfs.bench.sizes import parse_size
 
 Result = TypeVar("Result")
+MOST_STATUS = 255  # of a process; more errors than that are this many
 
 BackendOption = Annotated[
     str, typer.Option("-a", "--backend", help="benchfs, posix (any path) or memory.")
 ]
-TasksOption = Annotated[
-    int | None,
-    typer.Option("-N", help="Processes; under mpirun or srun: how many of the ranks."),
-]
+TASKS_HELP = "Processes; under mpirun or srun: how many of the ranks."
+TasksOption = Annotated[int | None, typer.Option("--tasks", help=TASKS_HELP)]
 LocalReadsOption = Annotated[
     bool, typer.Option(help="benchfs: read chunks of this host from their files.")
 ]

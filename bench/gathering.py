@@ -38,11 +38,9 @@ async def together(ranks: Ranks, act: Callable[[], Awaitable[object]]) -> None:
         await act()
     except OSError as exc:
         failure = str(exc)
-    failures = [
-        f"rank {rank}: {why}" for rank, why in enumerate(await ranks.exchange(failure)) if why
-    ]
-    if failures:
-        raise StoppedError(failures[0])
+    for rank, why in enumerate(await ranks.exchange(failure)):
+        if why:
+            raise StoppedError(f"rank {rank}: {why}")
 
 
 async def figures(ranks: Ranks, backend: Backend) -> list[NodeFigures]:

@@ -60,6 +60,7 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
     if settings.status_file and not settings.create:
         outcome.items = min(read_status(settings.status_file), settings.total)
     worker = Worker(settings, ranks, backend)
+    made = ranks.rank == 0 and not await _exists(backend, settings.directory)
     try:
         for iteration in range(settings.iterations):
             await _iterate(ranks, backend, worker, outcome, iteration)
@@ -67,8 +68,19 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
         outcome.failure = str(exc)
         if settings.create and settings.remove and ranks.rank == 0:
             await _remove_all(backend, outcome)
+    if made and settings.remove:
+        with contextlib.suppress(OSError):  # something else is in it, or it was never made
+            await backend.rmdir(settings.directory)
     outcome.ended = time.time()
     return outcome
+
+
+async def _exists(backend: Backend, path: str) -> bool:
+    try:
+        await backend.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 async def _iterate(

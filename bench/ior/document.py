@@ -49,8 +49,8 @@ def document(
             "ranks": ranks_detail(outcome.hosts, outcome.processes),
             "removed_s": list(outcome.removed),
             "surroundings": surroundings,
-            "phases": [_detail(phase) for phase in outcome.phases],
-            "failed": None if outcome.failed is None else _detail(outcome.failed),
+            "phases": [detail(phase) for phase in outcome.phases],
+            "failed": None if outcome.failed is None else detail(outcome.failed),
         },
     }
 
@@ -146,7 +146,8 @@ def _summary(outcome: Outcome, access: str) -> Section:
     return found
 
 
-def _detail(phase: Phase) -> Section:
+def detail(phase: Phase) -> Section:
+    """A phase, for reports."""
     return phase_detail(
         name=phase.access,
         iteration=phase.iteration,

@@ -11,6 +11,7 @@ import typer
 
 from benchfs.bench import floor as floors
 from benchfs.bench import md as mds
+from benchfs.cli.bench_io500 import io500
 from benchfs.cli.bench_ior import ior
 from benchfs.cli.bench_mdtest import mdtest
 from benchfs.cli.output import ClusterOption, JsonOption, run, say_json, table
@@ -19,6 +20,7 @@ from benchfs.cli.sizes import parse_size
 app = typer.Typer(help="Measure the cluster, and the floor of this machine.", no_args_is_help=True)
 app.command("ior")(ior)
 app.command("mdtest")(mdtest)
+app.command("io500")(io500)
 
 
 @app.command()

@@ -15,7 +15,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from benchfs.bench.detail import Json
+from benchfs.bench.report.page import write
 from benchfs.bench.sizes import parse_size
+from benchfs.cli.output import note
 
 Result = TypeVar("Result")
 MOST_STATUS = 255  # of a process; more errors than that are this many
@@ -60,8 +62,15 @@ def json_text(document: dict[str, Json]) -> str:
 
 
 def save_report(directory: Path | None, document: dict[str, Json]) -> None:
-    """Write results.json and the page, where they are wanted."""
+    """Write results.json and the page, where they are wanted. OSError without matplotlib."""
     if directory is None:
         return
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.json").write_text(json_text(document) + "\n", encoding="utf-8")
+    results = directory / "results.json"
+    results.write_text(json_text(document) + "\n", encoding="utf-8")
+    try:
+        path = write(directory, document)
+    except ModuleNotFoundError as exc:
+        text = f"the page needs {exc.name}: install benchfs[bench]; results are in {results}"
+        raise OSError(text) from exc
+    note(f"the report is {path}")

@@ -6,7 +6,7 @@ Text stays text, nothing is fetched, and the same results give the same bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchfs.bench.report.read import Document, Phase
@@ -44,8 +44,7 @@ def _svg(name: str, rows: float, draw: Draw) -> str:
     import matplotlib as mpl  # noqa: PLC0415 (optional, and slow to import)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}
-    with mpl.rc_context(settings):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
         figure = Figure(figsize=(WIDTH_INCHES, 1.0 + rows * ROW_INCHES), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
@@ -76,7 +75,10 @@ def _over_time(phases: Sequence[Phase]) -> list[Plot]:
                 axes.plot(at, rate, style, color=colour, label=label(phase, chosen), linewidth=1.3)
             axes.set_xlabel("seconds since the phase began")
             axes.set_ylabel(unit)
-            axes.set_ylim(bottom=0)
+            if unit == "MiB/s":
+                axes.set_ylim(bottom=0)
+            else:
+                axes.set_yscale("log")  # rates of metadata differ by powers of ten
             axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
         title = "Bandwidth over time" if unit == "MiB/s" else "Operations over time"
@@ -138,7 +140,7 @@ def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], unit: str) 
 
 
 def _stacked(
-    axes: Axes, names: Sequence[str], parts: dict[str, Sequence[float]], unit: str
+    axes: Axes, names: Sequence[str], parts: Mapping[str, Sequence[float]], unit: str
 ) -> None:
     left = [0.0] * len(names)
     for (name, values), colour in zip(parts.items(), COLOURS, strict=False):

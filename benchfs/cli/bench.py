@@ -11,9 +11,11 @@ import typer
 
 from benchfs.bench import floor as floors
 from benchfs.bench import md as mds
+from benchfs.cli.bench_compare import compare
 from benchfs.cli.bench_io500 import io500
 from benchfs.cli.bench_ior import ior
 from benchfs.cli.bench_mdtest import mdtest
+from benchfs.cli.bench_scale import scale
 from benchfs.cli.output import ClusterOption, JsonOption, run, say_json, table
 from benchfs.cli.sizes import parse_size
 
@@ -21,6 +23,8 @@ app = typer.Typer(help="Measure the cluster, and the floor of this machine.", no
 app.command("ior")(ior)
 app.command("mdtest")(mdtest)
 app.command("io500")(io500)
+app.command("compare")(compare)
+app.command("scale")(scale)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -17,7 +17,7 @@ import typer
 from benchfs.bench.detail import Json
 from benchfs.bench.report.page import write
 from benchfs.bench.sizes import parse_size
-from benchfs.cli.output import note
+from benchfs.cli.output import note, say
 
 Result = TypeVar("Result")
 MOST_STATUS = 255  # of a process; more errors than that are this many
@@ -59,6 +59,14 @@ def checked(make: Callable[[], Result]) -> Result:
 def json_text(document: dict[str, Json]) -> str:
     """One valid JSON document: no infinities, no NaN."""
     return json.dumps(document, indent=2, allow_nan=False)
+
+
+def columns(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as wide as it is, on every terminal and in files: the first column to the left."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        first, *others = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        say("  ".join((f"{first.strip():<{widths[0]}}", *others)).rstrip())
 
 
 def save_report(directory: Path | None, document: dict[str, Json]) -> None:

@@ -10,7 +10,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchfs.bench.report.read import Samples
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One kind of phase over all its repetitions."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

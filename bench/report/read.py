@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchfs.bench.compare import Samples
 
 
 class _Model(BaseModel):
@@ -91,15 +92,6 @@ class Document(_Model):
     tests: Sequence[Mapping[str, object]] = ()
     valid: bool | None = None
     score: Mapping[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """One kind of phase over all its repetitions."""
-
-    name: str
-    unit: str
-    values: tuple[float, ...]
 
 
 def parse(document: object) -> Document:

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from benchfs.bench.compare import compare as compare_samples
-from benchfs.bench.report.read import load, samples
 from benchfs.cli.bench_output import columns
 from benchfs.cli.output import JsonOption, note, say_json
 
@@ -20,6 +19,8 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Print B's figures as ratios of A's, with the spread over the repetitions."""
+    from benchfs.bench.report.read import load, samples  # noqa: PLC0415 (slow to import)
+
     documents = load(first), load(second)
     for path, document in zip((first, second), documents, strict=True):
         if document.details.failure:

@@ -15,7 +15,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from benchfs.bench.detail import Json
-from benchfs.bench.report.page import write
 from benchfs.bench.sizes import parse_size
 from benchfs.cli.output import note, say
 
@@ -73,6 +72,8 @@ def save_report(directory: Path | None, document: dict[str, Json]) -> None:
     """Write results.json and the page, where they are wanted. OSError without matplotlib."""
     if directory is None:
         return
+    from benchfs.bench.report.page import write  # noqa: PLC0415 (slow to import)
+
     directory.mkdir(parents=True, exist_ok=True)
     results = directory / "results.json"
     results.write_text(json_text(document) + "\n", encoding="utf-8")

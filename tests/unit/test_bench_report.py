@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from benchfs.bench.compare import compare
+from benchfs.bench.compare import Samples, compare
 from benchfs.bench.detail import Json
 from benchfs.bench.report.page import page, write
 from benchfs.bench.report.plots import plots
-from benchfs.bench.report.read import Samples, load, parse, samples
+from benchfs.bench.report.read import load, parse, samples
 from benchfs.bench.scale import Work, parse_nodes
 
 pytest.importorskip("matplotlib")

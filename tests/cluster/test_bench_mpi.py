@@ -70,6 +70,20 @@ def test_ranks_of_mpi_read_each_others_data_and_one_speaks(
     assert found["benchfs"]["errors"] == 0
 
 
+def test_ranks_of_mpi_ask_for_each_others_files(
+    cluster: benchfs.LocalCluster, short_tmp: Path
+) -> None:
+    flags = ("-n", "20", "-F", "-u", "-w", "100", "-e", "100", "-X", "-N", "1")
+
+    done = mpirun(
+        4, "bench", "mdtest", *flags, "--cluster", cluster.url, "--json", short_tmp=short_tmp
+    )
+
+    phases = {one["name"]: one for one in json.loads(done.stdout)["benchfs"]["phases"]}
+    assert [client["source"] for client in phases["File stat"]["clients"]] == [1, 2, 3, 0]
+    assert all(client["amount"] == 20 for client in phases["File read"]["clients"])
+
+
 def test_fewer_tasks_than_ranks_leave_the_others_out(short_tmp: Path) -> None:
     flags = ("-a", "posix", "-o", str(short_tmp / "f"), "-N", "2", "--json")
 

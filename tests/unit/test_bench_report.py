@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html.parser
 import json
+import os
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -19,6 +21,7 @@ from benchfs.bench.report.read import load, parse, samples
 from benchfs.bench.scale import Work, parse_nodes
 
 pytest.importorskip("matplotlib")
+XDG = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
 
 
 def phase(name: str, iteration: int = 0, unit: str = "MiB/s", value: float = 10.0) -> Json:
@@ -137,6 +140,32 @@ def test_a_run_that_measured_nothing_has_a_page_too(tmp_path: Path) -> None:
     path = write(tmp_path, results(failure="no cluster"))
 
     assert "no cluster" in path.read_text()
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_a_browser_shows_the_plots_and_has_nothing_to_complain_about(tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    path = write(tmp_path, results(phase("write"), phase("read"), phase("stat", unit="ops/s")))
+
+    done = subprocess.run(
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1000,3500"),
+            *(f"--screenshot={picture}", path.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+        env=os.environ | {name: str(tmp_path) for name in ("HOME", *XDG)},
+    )
+
+    assert picture.exists(), done.stderr
+    assert "CONSOLE" not in done.stderr
+    image = pytest.importorskip("PIL.Image").open(picture).convert("RGB")
+    colours = {colour: count for count, colour in image.getcolors(maxcolors=1 << 24)}
+    for wanted in ((0, 114, 178), (213, 94, 0), (0, 158, 115)):  # lines, bars and dots
+        assert colours.get(wanted, 0) > 100
 
 
 # ---------------------------------------------------------------- comparing

@@ -1,4 +1,4 @@
-"""`benchfs bench`: measure the cluster, and the floor of this machine."""
+"""`benchfs bench`: the floor and the base figures; the other commands have files of their own."""
 
 from __future__ import annotations
 

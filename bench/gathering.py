@@ -9,11 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from benchfs.bench.backends.base import Backend, NodeFigures
-from benchfs.bench.launch.base import Ranks
-
-
-class StoppedError(OSError):
-    """The run cannot go on; every rank knows, and for the same reason."""
+from benchfs.bench.launch.base import Ranks, StoppedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from benchfs.bench.backends.base import Backend
-from benchfs.bench.gathering import StoppedError
-from benchfs.bench.launch.base import Ranks
+from benchfs.bench.launch.base import Ranks, StoppedError
 from benchfs.bench.samples import Latencies, Timeline
 
 NAME_PART = "01"

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from benchfs.bench.backends.base import Backend, Counters
 from benchfs.bench.backends.choose import Target
 from benchfs.bench.detail import Json, phase_detail
-from benchfs.bench.gathering import StoppedError, meet, together
+from benchfs.bench.gathering import meet, together
 from benchfs.bench.io500.find import Found, Wanted, find
 from benchfs.bench.io500.score import PHASES, Result
 from benchfs.bench.io500.settings import HARD_FILE_BYTES, Settings
 from benchfs.bench.ior import document as ior_document
 from benchfs.bench.ior import run as ior
-from benchfs.bench.launch.base import RankLostError, Ranks
+from benchfs.bench.launch.base import RankLostError, Ranks, StoppedError
 from benchfs.bench.launch.choose import launch
 from benchfs.bench.mdtest import document as mdtest_document
 from benchfs.bench.mdtest import run as mdtest

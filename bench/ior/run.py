@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from benchfs.bench.backends.base import Backend
 from benchfs.bench.backends.choose import Target
-from benchfs.bench.gathering import StoppedError, figures, meet, paired, together
+from benchfs.bench.gathering import figures, meet, paired, together
 from benchfs.bench.ior.order import sources
 from benchfs.bench.ior.phase import CHECK, READ, WRITE, Part, Task, Worker
 from benchfs.bench.ior.result import Outcome, summed
 from benchfs.bench.ior.settings import Settings, read_status, write_status
-from benchfs.bench.launch.base import RankLostError, Ranks
+from benchfs.bench.launch.base import RankLostError, Ranks, StoppedError
 from benchfs.bench.launch.choose import launch
 from benchfs.bench.pattern import Pattern
 

@@ -22,6 +22,10 @@ class RankLostError(OSError):
     """A rank ended, or did not come, while others waited for it."""
 
 
+class StoppedError(OSError):
+    """The run cannot go on; every rank knows, and for the same reason."""
+
+
 class Ranks(Protocol):
     """What a program knows of the others: `rank` counts from 0 to `size` - 1."""
 

@@ -31,6 +31,7 @@ from benchfs.bench.launch.base import (
 
 MOST_TASKS = 1024
 END_SECONDS = 10.0
+HUB_GONE = "the process that started this rank has ended"
 
 
 class _Given(NamedTuple):
@@ -62,7 +63,10 @@ class LocalRanks:
 
     async def exchange(self, value: Value) -> list[Value]:
         """As in `Ranks`."""
-        self._pipe.send(_Given(value))
+        try:
+            self._pipe.send(_Given(value))
+        except ConnectionError:
+            raise RankLostError(HUB_GONE) from None
         loop = asyncio.get_running_loop()
         arrived = asyncio.Event()
         loop.add_reader(self._pipe.fileno(), arrived.set)
@@ -76,7 +80,7 @@ class LocalRanks:
         try:
             answer = self._pipe.recv()
         except EOFError:
-            raise RankLostError("the process that started this rank has ended") from None
+            raise RankLostError(HUB_GONE) from None
         if isinstance(answer, _Lost):
             raise RankLostError(answer.why)
         values: list[Value] = answer

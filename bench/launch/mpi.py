@@ -21,6 +21,7 @@ from benchfs.bench.launch.base import (
     Program,
     RankLostError,
     Result,
+    StoppedError,
     Value,
 )
 
@@ -83,6 +84,10 @@ def run(program: Program[Job, Result], job: Job, tasks: int | None) -> Result | 
         return None
     try:
         result = uvloop.run(program(MpiRanks(communicator), job))
+    except StoppedError:
+        if world.Get_rank() == 0:
+            raise
+        return None  # rank 0 says why
     except BaseException as exc:
         if not isinstance(exc, OSError):
             traceback.print_exc()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from benchfs.bench.backends.base import Backend
 from benchfs.bench.backends.choose import Target
-from benchfs.bench.gathering import StoppedError, figures, meet, paired, together
-from benchfs.bench.launch.base import RankLostError, Ranks
+from benchfs.bench.gathering import figures, meet, paired, together
+from benchfs.bench.launch.base import RankLostError, Ranks, StoppedError
 from benchfs.bench.launch.choose import launch
 from benchfs.bench.mdtest import phase as phases
 from benchfs.bench.mdtest.phase import Worker

@@ -93,9 +93,11 @@ def test_fewer_tasks_than_ranks_leave_the_others_out(short_tmp: Path) -> None:
 
 
 def test_a_failure_under_mpi_is_said_once_and_ends_all_ranks(short_tmp: Path) -> None:
-    flags = ("-a", "posix", "-o", str(short_tmp / "missing"), "-r")
+    flags = ("-a", "posix", "-o", str(short_tmp / "missing" / "f"), "-r")
 
-    done = mpirun(2, "bench", "ior", *flags, status=1, short_tmp=short_tmp)
+    later = mpirun(2, "bench", "ior", *flags, status=1, short_tmp=short_tmp)
+    at_once = mpirun(2, "bench", "ior", *flags, "-w", status=1, short_tmp=short_tmp)
 
-    assert "INCOMPLETE" in done.stdout
-    assert done.stderr.count("benchfs: incomplete") == 1
+    assert "INCOMPLETE" in later.stdout
+    assert later.stderr.count("benchfs: incomplete") == 1
+    assert at_once.stderr.count("missing/f") == 1

@@ -104,6 +104,9 @@ def run(program: Program[Job, Result], job: Job, tasks: int) -> Result:
             theirs.close()
             hub.add(process, ours)
         return hub.serve()
+    except KeyboardInterrupt:
+        hub.kill()
+        raise
     finally:
         hub.end()
 
@@ -179,6 +182,11 @@ class _Hub(Generic[Result]):
                 continue  # its end is heard next
         self._given = {}
 
+    def kill(self) -> None:
+        """End every rank at once, whatever it does."""
+        for process in self._processes:
+            process.kill()
+
     def end(self) -> None:
         """Close the pipes, and end what still runs."""
         for pipe in self._pipes:
@@ -197,7 +205,7 @@ def _join(processes: Sequence[SpawnProcess]) -> None:
 
 def _rank(program: Program[Job, Result], job: Job, rank: int, size: int, pipe: Connection) -> None:
     """In a rank's process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the hub ends us by closing the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the hub is interrupted too, and ends us
     try:
         result = uvloop.run(program(LocalRanks(rank, size, pipe), job))
         done = _Done(result if rank == 0 else None, "")

@@ -73,8 +73,8 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
             if outcome.failure:
                 break
     except (RankLostError, StoppedError) as exc:
-        outcome.failure = str(exc)
-        await run_of_rank.remove(alone=True)
+        outcome.failure = outcome.failure or str(exc)
+        await run_of_rank.remove_alone()
     outcome.ended = time.time()
     return outcome
 
@@ -100,20 +100,19 @@ class _Run:
         self._settings = settings
         self._worker = worker
         self._outcome = outcome
-        self._made_directory = False
 
     async def repeat(self, repetition: int) -> None:
         """Write, check, read, remove; stops after the phase that fails."""
         settings, ranks = self._settings, self._ranks
-        written = [self._limit()] * ranks.size
+        written = [await self._limit()] * ranks.size
         if settings.write:
             await self._prepare()
             limit = settings.wear_out_transfers or settings.transfers
             tasks = [Task(WRITE, rank, limit, verify=False) for rank in range(ranks.size)]
             parts = await self._phase(tasks, repetition)
             written = [part.transfers for part in parts]
-            if settings.status_file and ranks.rank == 0 and not self._outcome.failure:
-                write_status(settings.status_file, max(written))
+            if settings.status_file and not self._outcome.failure:
+                await together(ranks, lambda: self._tell_later_runs(max(written)))
         later = ((CHECK, settings.check_write, CHECK_SHIFT), (READ, settings.reads, 0))
         for access, wanted, shift in later:
             if wanted and not self._outcome.failure:
@@ -125,12 +124,23 @@ class _Run:
         if not self._keeps():
             await self._timed_removal()
 
-    def _limit(self) -> int:
-        """How many transfers of each rank an earlier run has written."""
+    async def _limit(self) -> int:
+        """How many transfers of each rank an earlier run has written, as rank 0 knows it."""
         settings = self._settings
+        found = settings.wear_out_transfers or settings.transfers
+
+        async def look() -> None:
+            nonlocal found
+            if self._ranks.rank == 0:
+                found = min(read_status(settings.status_file), found)
+
         if settings.status_file and not settings.write:
-            return min(read_status(settings.status_file), settings.transfers)
-        return settings.wear_out_transfers or settings.transfers
+            await together(self._ranks, look)
+        return (await self._ranks.exchange(found))[0]
+
+    async def _tell_later_runs(self, transfers: int) -> None:
+        if self._ranks.rank == 0:
+            write_status(self._settings.status_file, transfers)
 
     async def _phase(self, tasks: Sequence[Task], repetition: int) -> list[Part]:
         """Everybody's parts of one phase; the outcome has its sum."""
@@ -170,20 +180,19 @@ class _Run:
         """All ranks remove their files; rank 0 notes how long that took."""
         await self._ranks.exchange(None)
         started = time.perf_counter()
-        await self.remove(alone=False)
-        await self._ranks.exchange(None)
+        await together(self._ranks, self._remove)
         self._outcome.removed.append(time.perf_counter() - started)
 
-    async def remove(self, *, alone: bool) -> None:
-        """Remove this rank's file, as far as that goes; `alone`: after others were lost."""
-        if alone and self._keeps():
-            return
-        try:
-            await self._remove_own()
-            if self._settings.unique_directory:
-                await self._backend.rmdir(posixpath.dirname(self._settings.path(self._ranks.rank)))
-        except OSError as exc:
-            self._outcome.failure = self._outcome.failure or f"remove: {exc}"
+    async def remove_alone(self) -> None:
+        """After others were lost: remove this rank's file, as far as that goes."""
+        if not self._keeps():
+            with contextlib.suppress(OSError):  # the run has failed already, and said why
+                await self._remove()
+
+    async def _remove(self) -> None:
+        await self._remove_own()
+        if self._settings.unique_directory:
+            await self._backend.rmdir(posixpath.dirname(self._settings.path(self._ranks.rank)))
 
     async def _remove_own(self) -> None:
         if self._settings.file_per_process or self._ranks.rank == 0:

@@ -6,6 +6,7 @@ reads whose data, and `pattern.py` for what is written.
 
 from __future__ import annotations
 
+import errno
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +126,10 @@ class Settings:
 
 
 def read_status(path: str) -> int:
-    """How many transfers of a rank an earlier run wrote. OSError, ValueError."""
+    """How many transfers of a rank an earlier run wrote. OSError."""
     text = Path(path).read_text(encoding="ascii").strip()
     if not text.isdigit():
-        raise ValueError(f"stoneWallingStatusFile {path}: {text[:40]!r} is no number")
+        raise OSError(errno.EINVAL, f"{text[:40]!r} is no number", path)
     return int(text)
 
 

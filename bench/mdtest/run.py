@@ -57,8 +57,14 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
     company = await meet(ranks, backend)
     outcome = Outcome(settings, api, company.hosts, company.processes, time.time(), 0.0, [])
     outcome.items = settings.created or settings.total
+
+    async def look() -> None:
+        if ranks.rank == 0:
+            outcome.items = min(read_status(settings.status_file), settings.total)
+
     if settings.status_file and not settings.create:
-        outcome.items = min(read_status(settings.status_file), settings.total)
+        await together(ranks, look)
+    outcome.items = (await ranks.exchange(outcome.items))[0]
     worker = Worker(settings, ranks, backend)
     made = ranks.rank == 0 and not await _exists(backend, settings.directory)
     try:
@@ -100,6 +106,10 @@ async def _iterate(
             for base in tree.bases():
                 await backend.rmdir(base)
 
+    async def tell_later_runs() -> None:
+        if settings.status_file and ranks.rank == 0:
+            write_status(settings.status_file, outcome.items)
+
     if settings.create:
         await together(ranks, make_bases)
     for operation in operations(settings):
@@ -114,8 +124,7 @@ async def _iterate(
         outcome.phases.append(phase)
         if operation in CREATIONS and settings.deadline:
             outcome.items = max(part.items for part in parts)
-            if settings.status_file and ranks.rank == 0:
-                write_status(settings.status_file, outcome.items)
+            await together(ranks, tell_later_runs)
     if settings.remove:
         await together(ranks, remove_bases)
 

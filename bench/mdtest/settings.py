@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,10 +113,10 @@ class Settings:
 
 
 def read_status(path: str) -> int:
-    """How many items of each task an earlier run has made. OSError, ValueError."""
+    """How many items of each task an earlier run has made. OSError."""
     text = Path(path).read_text(encoding="ascii").strip()
     if not text.isdigit():
-        raise ValueError(f"-x {path}: {text[:40]!r} is no number")
+        raise OSError(errno.EINVAL, f"{text[:40]!r} is no number", path)
     return int(text)
 
 

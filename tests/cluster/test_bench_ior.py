@@ -151,6 +151,16 @@ def test_at_the_deadline_all_wear_out_to_the_same_count_and_a_later_run_knows_it
             fs.unlink(f"/{name}")
 
 
+def test_a_status_file_that_is_none_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text("many")
+    flags = ("-a", "posix", "-r", "-N", "2", "-o", str(tmp_path / "f"))
+
+    done = command(*flags, "-O", f"stoneWallingStatusFile={tmp_path / 'status'}", status=1)
+
+    assert done.stderr.count("'many' is no number") == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_without_wearing_out_what_was_written_is_read(tmp_path: Path) -> None:
     settings = Settings(
         check_read=True, reorder=True, transfer=4096, block=1 << 40, deadline=1,

@@ -8,11 +8,11 @@ PY     := $(VENV)/bin/python
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint demo bench clean
+.PHONY: help env test lint demo bench io500 clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
 env: $(STAMP) ## Create .venv with BenchFS (editable) and all tools in it
 	@:
@@ -31,6 +31,9 @@ demo: env ## Store and read back a tree and a large file on three nodes, with sp
 
 bench: env ## Measure the base figures as ratios of this machine's floor
 	$(PY) -m benchfs.bench.base $(ARGS)
+
+io500: env ## Run IO500's phases on three nodes in a minute; ARGS="--report DIR" draws plots
+	$(PY) -m benchfs.bench.io500 $(ARGS)
 
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

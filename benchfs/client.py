@@ -453,7 +453,8 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         async def act(place: Place) -> None:
             async def act_there(there: Place) -> None:
                 if not place.name or not there.name:
-                    raise error(errno.EBUSY, "rename", old.display)
+                    kept = place.name and how is RenameHow.KEEP
+                    raise error(errno.EEXIST if kept else errno.EBUSY, "rename", old.display)
                 _require_apart(place, there, old, new, exchange=exchange)
                 if place.directory or there.directory:
                     await self._require_directory(connected, intent, place)

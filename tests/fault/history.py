@@ -26,12 +26,14 @@ class Event:
     """`outcome`: an inode number (create, look-up), "ok", EXISTS, MISSING or UNKNOWN."""
 
     client: int
-    operation: str  # create, lookup, unlink, rename, noreplace, link, exchange
+    operation: str  # create, lookup, unlink, rename, noreplace, link, exchange, attach
     names: tuple[str, ...]
     called: float
     answered: float  # math.inf: no answer came
     outcome: int | str
-    ino: int = 0  # of a create that got no answer: what it would have made, unknown to the client
+    # of a create that got no answer: what it would have made, unknown to the client; of an
+    # attach: the inode that it gives the name
+    ino: int = 0
 
     @property
     def answered_at_all(self) -> bool:
@@ -53,6 +55,8 @@ def after(state: State, event: Event) -> State | None:
         if known and not isinstance(event.outcome, int):
             return None
         names[first] = event.outcome if isinstance(event.outcome, int) else event.ino
+    elif event.operation == "attach":
+        return _attach(state, names, event)
     elif here is None:
         return state if not known or event.outcome == MISSING else None
     elif known and event.outcome == MISSING and event.operation != "exchange":
@@ -61,6 +65,20 @@ def after(state: State, event: Event) -> State | None:
         del names[first]
     else:
         return _move(state, names, event)
+    return tuple(sorted(names.items()))
+
+
+def _attach(state: State, names: dict[str, int], event: Event) -> State | None:
+    """An inode, known by its number, gets a name, if it still has another and this one is free."""
+    (name,) = event.names
+    taken, gone = name in names, event.ino not in names.values()
+    if taken or gone:
+        refused = {EXISTS} if taken and not gone else {MISSING} if gone and not taken else None
+        told = refused or {EXISTS, MISSING}
+        return state if not event.answered_at_all or event.outcome in told else None
+    if event.answered_at_all and event.outcome != "ok":
+        return None
+    names[name] = event.ino
     return tuple(sorted(names.items()))
 
 

@@ -69,14 +69,19 @@ def after(state: State, event: Event) -> State | None:
 
 
 def _attach(state: State, names: dict[str, int], event: Event) -> State | None:
-    """An inode, known by its number, gets a name, if it still has another and this one is free."""
+    """An inode, known by its number, gets a name if that is free.
+
+    It may have lost its own names meanwhile: then it is MISSING, or gets the name all the same,
+    if its node has not been told of that yet.
+    """
     (name,) = event.names
     taken, gone = name in names, event.ino not in names.values()
-    if taken or gone:
-        refused = {EXISTS} if taken and not gone else {MISSING} if gone and not taken else None
-        told = refused or {EXISTS, MISSING}
-        return state if not event.answered_at_all or event.outcome in told else None
-    if event.answered_at_all and event.outcome != "ok":
+    refusals = {EXISTS} if taken else set[int | str]()
+    if gone:
+        refusals.add(MISSING)
+    if event.outcome in refusals or (taken and not event.answered_at_all):
+        return state
+    if taken or event.outcome not in {"ok", UNKNOWN}:
         return None
     names[name] = event.ino
     return tuple(sorted(names.items()))

@@ -40,7 +40,7 @@ from benchfs.listing import Listing
 from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
 from benchfs.operations import Connected
-from benchfs.paths import ParsedPath, PathLike, display, parse
+from benchfs.paths import PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
@@ -432,6 +432,7 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
                 await self._require_directory(connected, intent, place)
             request = Unlink(place.parent, place.name)
             await connected.cluster.mutate(intent, place.group, request)
+            connected.names.forget(place.parent, place.name)
 
         await connected.names.at(intent, parsed, act)
 
@@ -458,10 +459,9 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         async def act(place: Place) -> None:
             async def act_there(there: Place) -> None:
                 if not place.name or not there.name:
-                    raise error(errno.EBUSY, "rename", old.display)
-                _require_apart(place, there, old, new, exchange=exchange)
-                if place.directory or there.directory:
-                    await self._require_directory(connected, intent, place)
+                    kept = place.name and how is RenameHow.KEEP
+                    raise error(errno.EEXIST if kept else errno.EBUSY, "rename", old.display)
+                await _check_odd_rename(connected.names, intent, place, there, how)
                 request = Rename(
                     place.parent, place.name, there.parent, there.name, there.group, how
                 )
@@ -607,15 +607,38 @@ class _Connected(Connected):
             raise failure
 
 
-def _require_apart(
-    old: Place, new: Place, old_path: ParsedPath, new_path: ParsedPath, *, exchange: bool
+async def _check_odd_rename(
+    names: Names, intent: Intent, old: Place, new: Place, how: RenameHow
 ) -> None:
-    """Refuse a rename of which one path goes through the other, as far as can be seen here."""
-    if (old.parent, old.name) in new.way:
-        raise error(errno.EINVAL, "rename", old_path.display, text="it would be below itself")
-    if (new.parent, new.name) in old.way:
+    """Refuse a rename of which one path goes through the other, as far as can be seen here.
+
+    Or of which a path ends in a slash, and is no directory's. The errors come in Linux's order:
+    what is there, or not, is told first.
+    """
+    exchange = how is RenameHow.EXCHANGE
+    below_itself = (old.parent, old.name) in new.way
+    above_itself = (new.parent, new.name) in old.way
+    if not (below_itself or above_itself or old.directory or new.directory):
+        return
+    found = await names.lookup(intent, old.parent, old.name, old.group)
+    try:
+        there = await names.lookup(intent, new.parent, new.name, new.group)
+    except NotFoundError:
+        if exchange:
+            raise
+    else:
+        if how is RenameHow.KEEP:
+            raise error(errno.EEXIST, "rename", intent.path)
+        if exchange and new.directory and there.type != FileType.DIRECTORY:
+            raise error(errno.ENOTDIR, "rename", intent.path)
+    slash = old.directory or (new.directory and not exchange)
+    if slash and found.type != FileType.DIRECTORY:
+        raise error(errno.ENOTDIR, "rename", intent.path)
+    if below_itself:
+        raise error(errno.EINVAL, "rename", intent.path, text="it would be below itself")
+    if above_itself:
         code = errno.EINVAL if exchange else errno.ENOTEMPTY
-        raise error(code, "rename", new_path.display, text=f"{old_path.display} is below it")
+        raise error(code, "rename", intent.path, text="it is below what it would replace")
 
 
 def _umask() -> int:

@@ -34,7 +34,7 @@ TARGETS_MOST = 4096
 LINKS_MOST = 40  # followed in one path, as on Linux
 Result = TypeVar("Result")
 
-_ASTRAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_ASTRAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class Place(NamedTuple):

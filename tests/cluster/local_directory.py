@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 Result = TypeVar("Result")
 CLONE_FS = 0x200
 AT_FDCWD = -100
+FALLOCATE = {"": 0, "keep_size": 1, "punch_hole": 3, "zero_range": 16}
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 READ_BYTES = 1 << 20
 
@@ -97,6 +98,14 @@ def rename(old: bytes, new: bytes, flags: int) -> None:
     """As renameat2: `flags` 0, RENAME_NOREPLACE, RENAME_EXCHANGE."""
     if ctypes.CDLL(None, use_errno=True).renameat2(AT_FDCWD, old, AT_FDCWD, new, flags):
         raise OSError(ctypes.get_errno(), "renameat2")
+
+
+def fallocate(descriptor: int, how: str, offset: int, size: int) -> None:
+    """As fallocate(2); `how`: one of FALLOCATE, or nothing."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    if library.fallocate(descriptor, FALLOCATE[how], offset, size):
+        raise OSError(ctypes.get_errno(), "fallocate")
 
 
 class Kinds(NamedTuple):

@@ -15,6 +15,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import PurePosixPath
 from types import TracebackType
 
@@ -25,17 +26,18 @@ from benchfs.cache import ChunkCache
 from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.env import Env, system_env
-from benchfs.errors import BenchFSError, error
+from benchfs.errors import BenchFSError, NotFoundError, error
 from benchfs.file import AsyncFile, Mode, parse_mode
 from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.instance import find
 from benchfs.layout import check_chunk_size
 from benchfs.links import LinkMethods
+from benchfs.listing import Listing
 from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
 from benchfs.operations import Connected
-from benchfs.paths import PathLike, display, parse
+from benchfs.paths import ParsedPath, PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
@@ -47,10 +49,9 @@ from benchfs.rpc.messages import (
     MakeDirectory,
     Open,
     OpenReply,
-    ReadDirectory,
-    ReadDirectoryReply,
     RemoveDirectory,
     Rename,
+    RenameHow,
     Truncate,
     Unlink,
 )
@@ -62,7 +63,8 @@ from benchfs.user import User
 from benchfs.writing import WriteBehind
 from benchfs.xattrs import XattrMethods
 
-PAGE_ENTRIES = 1000
+WIDE_FANOUT = 64  # shards of a wide directory
+AS_PARENT = 0
 FILE_MODE = 0o666
 DIRECTORY_MODE = 0o777
 
@@ -205,25 +207,36 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
                 LayoutRecord(size, first, ()),
                 wanted,
             )
-            group = home_group(place.parent)
             call = connected.cluster.mutate if how.create else connected.cluster.call
-            answer = await call(intent, group, request)
-            assert isinstance(answer.message, OpenReply)
-            if answer.message.type == FileType.SYMLINK and follow_symlinks:
-                raise FoundLinkError(answer.message.ino)
-            return answer.message
+            gone = 0
+            while True:
+                answer = await call(intent, place.group, request)
+                opened = answer.message
+                assert isinstance(opened, OpenReply)
+                if opened.type == FileType.SYMLINK and follow_symlinks:
+                    raise FoundLinkError(opened.ino)
+                if opened.attributes is not None or opened.type in _NOT_OPENED:
+                    return opened
+                try:
+                    return await elsewhere(opened)
+                except NotFoundError:  # something else was renamed over it meanwhile, or it is lost
+                    if opened.ino == gone:
+                        raise
+                    gone = opened.ino
+
+        async def elsewhere(opened: OpenReply) -> OpenReply:
+            check = CheckAccess(opened.ino, wanted)
+            answer = await connected.cluster.call(intent, home_group(opened.ino), check)
+            assert isinstance(answer.message, AccessReply)
+            attributes, capability = answer.message
+            return opened._replace(attributes=attributes, capability=capability)
 
         found = await connected.names.at(intent, parsed, act)
         if found.type in _NOT_OPENED:
             raise error(_NOT_OPENED[FileType(found.type)], "open", parsed.display)
-        attributes, capability = found.attributes, found.capability
-        if attributes is None:
-            answer = await connected.cluster.call(
-                intent, home_group(found.ino), CheckAccess(found.ino, wanted)
-            )
-            assert isinstance(answer.message, AccessReply)
-            attributes, capability = answer.message
-        held = connected.cluster.hold_capability(found.ino, capability)
+        attributes = found.attributes
+        assert attributes is not None
+        held = connected.cluster.hold_capability(found.ino, found.capability)
         if how.truncate and not found.created:
             answer = await connected.cluster.mutate(
                 intent, home_group(found.ino), Truncate(found.ino, 0)
@@ -249,8 +262,15 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
 
     # ------------------------------------------------------------ directories
 
-    async def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
-        """Make a directory, its mode cut by the umask. FileExistsError, FileNotFoundError."""
+    async def mkdir(
+        self, path: PathLike, mode: int = DIRECTORY_MODE, *, wide: bool | None = None
+    ) -> None:
+        """Make a directory, its mode cut by the umask. FileExistsError, FileNotFoundError.
+
+        `wide` spreads its entries over the cluster, for one that many clients fill at once; what
+        is made in a wide directory is wide too, unless `wide` is False.
+        """
+        fanout = AS_PARENT if wide is None else WIDE_FANOUT if wide else 1
         connected, parsed = self._use(), parse(path, "mkdir")
         intent = connected.intent("mkdir", parsed)
 
@@ -258,26 +278,40 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             if not place.name:
                 raise error(errno.EEXIST, "mkdir", parsed.display)
             request = MakeDirectory(
-                place.parent, place.name, mode & ~self._umask, self.user.uid, self.user.gid
+                place.parent,
+                place.name,
+                mode & ~self._umask,
+                self.user.uid,
+                self.user.gid,
+                fanout,
             )
-            answer = await connected.cluster.mutate(intent, home_group(place.parent), request)
+            answer = await connected.cluster.mutate(intent, place.group, request)
             assert isinstance(answer.message, AttributesReply)
-            connected.names.learn(place.parent, place.name, answer.message.attributes.ino)
+            made = answer.message.attributes
+            connected.names.learn(place.parent, place.name, made.ino, made.fanout)
 
         await connected.names.at(intent, parsed, act)
 
     async def makedirs(
-        self, path: PathLike, mode: int = DIRECTORY_MODE, *, exist_ok: bool = False
+        self,
+        path: PathLike,
+        mode: int = DIRECTORY_MODE,
+        *,
+        exist_ok: bool = False,
+        wide: bool | None = None,
     ) -> None:
         """Make a directory and what is missing above it, as os.makedirs.
 
-        `mode` is for the last one; those above it get the usual one.
+        `mode` and `wide` are for the last one; those above it get the usual mode.
         """
         parsed = parse(path, "makedirs")
         for depth in range(1, len(parsed.parts) + 1):
             part = b"/" + b"/".join(parsed.parts[:depth])
             try:
-                await self.mkdir(part, mode if depth == len(parsed.parts) else DIRECTORY_MODE)
+                if depth < len(parsed.parts):
+                    await self.mkdir(part)
+                else:
+                    await self.mkdir(part, mode, wide=wide)
             except FileExistsError:
                 if depth == len(parsed.parts) and not exist_ok:
                     raise
@@ -289,25 +323,20 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
     ) -> AsyncIterator[DirEntry]:
         """The entries of a directory by name, each once, with attributes where they came along.
 
-        Pages of the directory are fetched as the iteration goes on.
+        Pages of the directory are fetched as the iteration goes on. What is there the whole time
+        is given exactly once; what comes or goes meanwhile may be given or not.
         """
         connected, parsed = self._use(), parse(path, "scandir")
         attributes = await connected.attributes("scandir", parsed, follow=follow_symlinks)
         if attributes.type != FileType.DIRECTORY:
             raise error(errno.ENOTDIR, "scandir", parsed.display)
         base = PurePosixPath(parsed.display)
-        after, more = b"", True
-        while more:
-            intent = connected.intent("scandir", parsed)
-            request = ReadDirectory(attributes.ino, after, PAGE_ENTRIES)
-            answer = await connected.cluster.call(intent, home_group(attributes.ino), request)
-            page = answer.message
-            assert isinstance(page, ReadDirectoryReply)
-            for entry in page.entries:
-                name = display(entry.name)
-                yield DirEntry(name, str(base / name), entry, self)
-                after = entry.name
-            more = page.more and bool(page.entries)
+        intent = partial(connected.intent, "scandir", parsed)
+        listing = Listing(connected.cluster, attributes.ino, attributes.fanout, intent)
+        async for entry, page in listing.entries():
+            name = display(entry.name)
+            more = partial(page.attributes, entry)
+            yield DirEntry(name, str(base / name), entry, self, more)
 
     async def listdir(self, path: PathLike = "/") -> list[str]:
         """The names in a directory, sorted by their bytes."""
@@ -323,7 +352,7 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
                 code = errno.EBUSY if not parsed.parts else errno.EINVAL
                 raise error(code, "rmdir", parsed.display)
             request = RemoveDirectory(place.parent, place.name)
-            await connected.cluster.mutate(intent, home_group(place.parent), request)
+            await connected.cluster.mutate(intent, place.group, request)
             connected.names.forget(place.parent, place.name)
 
         await connected.names.at(intent, parsed, act)
@@ -367,18 +396,26 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             if place.directory:
                 await self._require_directory(connected, intent, place)
             request = Unlink(place.parent, place.name)
-            await connected.cluster.mutate(intent, home_group(place.parent), request)
+            await connected.cluster.mutate(intent, place.group, request)
 
         await connected.names.at(intent, parsed, act)
 
     remove = unlink
 
-    async def rename(self, source: PathLike, target: PathLike) -> None:
-        """Rename, replacing a file that has the name, atomically.
+    async def rename(
+        self, source: PathLike, target: PathLike, *, replace: bool = True, exchange: bool = False
+    ) -> None:
+        """Rename atomically, replacing a file or an empty directory that has the name.
 
-        Both names must be in one group of the cluster, and a directory stays in its directory;
-        what is not possible yet is OSError EXDEV, as between two file systems.
+        `replace=False`: FileExistsError if something has it. `exchange`: what has it gets the
+        other name. FileNotFoundError, IsADirectoryError, NotADirectoryError; OSError ENOTEMPTY,
+        EINVAL for a directory into itself, EBUSY for the root.
         """
+        how = RenameHow.EXCHANGE if exchange else RenameHow.REPLACE
+        if not replace:
+            if exchange:
+                raise ValueError("an exchange keeps both: it goes without replace=False")
+            how = RenameHow.KEEP
         connected = self._use()
         old, new = parse(source, "rename"), parse(target, "rename")
         intent = connected.intent("rename", old)
@@ -387,17 +424,13 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             async def act_there(there: Place) -> None:
                 if not place.name or not there.name:
                     raise error(errno.EBUSY, "rename", old.display)
+                _require_apart(place, there, old, new, exchange=exchange)
                 if place.directory or there.directory:
                     await self._require_directory(connected, intent, place)
-                if home_group(place.parent) != home_group(there.parent):
-                    raise error(
-                        errno.EXDEV,
-                        "rename",
-                        old.display,
-                        text="between directories of two groups: not supported yet",
-                    )
-                request = Rename(place.parent, place.name, there.parent, there.name)
-                await connected.cluster.mutate(intent, home_group(place.parent), request)
+                request = Rename(
+                    place.parent, place.name, there.parent, there.name, there.group, how
+                )
+                await connected.cluster.mutate(intent, place.group, request)
                 connected.names.forget(place.parent, place.name)
                 connected.names.forget(there.parent, there.name)
 
@@ -453,7 +486,7 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         await file.close()
 
     async def _require_directory(self, connected: _Connected, intent: Intent, place: Place) -> None:
-        found = await connected.names.lookup(intent, place.parent, place.name)
+        found = await connected.names.lookup(intent, place.parent, place.name, place.group)
         if found.type != FileType.DIRECTORY:
             raise error(errno.ENOTDIR, intent.operation, intent.path)
 
@@ -525,6 +558,17 @@ class _Connected(Connected):
         await self.cluster.close()
         if failure is not None:
             raise failure
+
+
+def _require_apart(
+    old: Place, new: Place, old_path: ParsedPath, new_path: ParsedPath, *, exchange: bool
+) -> None:
+    """Refuse a rename of which one path goes through the other, as far as can be seen here."""
+    if (old.parent, old.name) in new.way:
+        raise error(errno.EINVAL, "rename", old_path.display, text="it would be below itself")
+    if (new.parent, new.name) in old.way:
+        code = errno.EINVAL if exchange else errno.ENOTEMPTY
+        raise error(code, "rename", new_path.display, text=f"{old_path.display} is below it")
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from abc import abstractmethod
 
 from benchfs.cluster import Intent
 from benchfs.errors import error
-from benchfs.inode import FileType, home_group
+from benchfs.inode import FileType
 from benchfs.namespace import Place
 from benchfs.operations import Connected, Methods
 from benchfs.paths import MAX_PATH, PathLike, parse
@@ -47,7 +47,7 @@ class LinkMethods(Methods):
         async def act(place: Place) -> None:
             _require_new_name(intent, place)
             request = MakeSymlink(place.parent, place.name, says, self.user.uid, self.user.gid)
-            await connected.cluster.mutate(intent, home_group(place.parent), request)
+            await connected.cluster.mutate(intent, place.group, request)
 
         await connected.names.at(intent, parsed, act)
 
@@ -72,7 +72,7 @@ class LinkMethods(Methods):
             async def act_there(place: Place) -> None:
                 _require_new_name(intent, place)
                 request = Link(place.parent, place.name, ino)
-                await connected.cluster.mutate(intent, home_group(place.parent), request)
+                await connected.cluster.mutate(intent, place.group, request)
 
             await connected.names.at(intent, parsed, act_there)
 
@@ -116,7 +116,7 @@ class LinkMethods(Methods):
                 self.user.uid,
                 self.user.gid,
             )
-            await connected.cluster.mutate(intent, home_group(place.parent), request)
+            await connected.cluster.mutate(intent, place.group, request)
 
         await connected.names.at(intent, parsed, act)
 

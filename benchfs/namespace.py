@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 from lru import LRU
 
 from benchfs.cluster import Cluster, Intent
-from benchfs.errors import BenchFSError, error
-from benchfs.inode import ROOT_INO, FileType, home_group
+from benchfs.errors import BenchFSError, NotFoundError, error
+from benchfs.inode import ROOT_INO, FileType, home_group, shard_group, shard_of
 from benchfs.paths import ParsedPath, parse
 from benchfs.rpc.messages import (
     Attributes,
@@ -43,6 +43,24 @@ class Place(NamedTuple):
     parent: int
     name: bytes  # empty: the path is the directory `parent` itself
     directory: bool  # the path ended in "/": what is here has to be a directory
+    group: int  # that keeps this name; the directory's home if there is none
+    way: tuple[tuple[int, bytes], ...]  # the entries that led to the directory
+
+
+class Directory(NamedTuple):
+    """Where names in a directory are to be asked for."""
+
+    ino: int
+    fanout: int
+
+    def group_of(self, name: bytes, group_count: int) -> int:
+        """The group that keeps the entry `name`."""
+        if self.fanout <= 1:
+            return home_group(self.ino)
+        return shard_group(self.ino, shard_of(name, self.fanout), group_count)
+
+
+ROOT = Directory(ROOT_INO, 1)
 
 
 class FoundLinkError(Exception):
@@ -56,21 +74,34 @@ class FoundLinkError(Exception):
 class _Remembered(NamedTuple):
     ino: int
     type: int
+    fanout: int
     until: float  # loop time
 
 
 class _Walk:
     """How far a path has been walked. `rest` is reversed: its last item is the next name."""
 
-    __slots__ = ("directory", "links", "remember", "remembered", "rest", "way")
+    __slots__ = ("directory", "entries", "links", "remember", "remembered", "rest", "way")
 
     def __init__(self, path: ParsedPath, *, remember: bool) -> None:
-        self.way = [ROOT_INO]
+        self.way = [ROOT]
+        self.entries: list[tuple[int, bytes]] = []  # that led to them, but for the root
         self.rest = list(reversed(path.parts))
         self.directory = path.directory
         self.links = 0
         self.remember = remember
         self.remembered = False  # whether memory led any step of the way
+
+    def enter(self, name: bytes, directory: Directory) -> None:
+        """Go on in a directory, which is below the last one."""
+        self.entries.append((self.way[-1].ino, name))
+        self.way.append(directory)
+
+    def leave(self) -> None:
+        """Go back to where the last directory was found; from the root, to the root."""
+        if self.entries:
+            self.entries.pop()
+            self.way.pop()
 
 
 class Names:
@@ -111,12 +142,21 @@ class Names:
         """
         if not place.name:
             return await self.of_inode(intent, place.parent)
-        found = await self.lookup(intent, place.parent, place.name)
-        if found.type == FileType.SYMLINK and (follow or place.directory):
-            raise FoundLinkError(found.ino)
-        if place.directory and found.type != FileType.DIRECTORY:
-            raise error(errno.ENOTDIR, intent.operation, intent.path)
-        return found.attributes or await self.of_inode(intent, found.ino)
+        gone = 0
+        while True:
+            found = await self.lookup(intent, place.parent, place.name, place.group)
+            if found.type == FileType.SYMLINK and (follow or place.directory):
+                raise FoundLinkError(found.ino)
+            if place.directory and found.type != FileType.DIRECTORY:
+                raise error(errno.ENOTDIR, intent.operation, intent.path)
+            if found.attributes is not None:
+                return found.attributes
+            try:
+                return await self.of_inode(intent, found.ino)
+            except NotFoundError:  # something else was renamed over it meanwhile, or it is lost
+                if found.ino == gone:
+                    raise
+                gone = found.ino
 
     async def of_inode(self, intent: Intent, ino: int) -> Attributes:
         """The attributes of an inode by number. ENOENT."""
@@ -124,13 +164,16 @@ class Names:
         assert isinstance(answer.message, AttributesReply)
         return answer.message.attributes
 
-    async def lookup(self, intent: Intent, parent: int, name: bytes) -> LookupReply:
-        """One entry. ENOENT, ENOTDIR."""
-        answer = await self._cluster.call(intent, home_group(parent), Lookup(parent, name))
+    async def lookup(
+        self, intent: Intent, parent: int, name: bytes, group: int | None = None
+    ) -> LookupReply:
+        """One entry, in a `group` (None: of a directory that is not wide). ENOENT, ENOTDIR."""
+        where = home_group(parent) if group is None else group
+        answer = await self._cluster.call(intent, where, Lookup(parent, name))
         found = answer.message
         assert isinstance(found, LookupReply)
         if found.type in {FileType.DIRECTORY, FileType.SYMLINK}:
-            self.learn(parent, name, found.ino, found.type)
+            self.learn(parent, name, found.ino, found.fanout, found.type)
         return found
 
     async def target(self, intent: Intent, ino: int) -> bytes:
@@ -143,12 +186,12 @@ class Names:
         return found
 
     def learn(
-        self, parent: int, name: bytes, ino: int, file_type: int = FileType.DIRECTORY
+        self, parent: int, name: bytes, ino: int, fanout: int, file_type: int = FileType.DIRECTORY
     ) -> None:
         """Remember a directory or a symbolic link."""
         if self._entry_seconds > 0:
             until = self._loop.time() + self._entry_seconds
-            self._entries[parent, name] = _Remembered(ino, file_type, until)
+            self._entries[parent, name] = _Remembered(ino, file_type, fanout, until)
 
     def forget(self, parent: int, name: bytes) -> None:
         """This client changed the entry."""
@@ -168,32 +211,36 @@ class Names:
 
     async def _to_last_name(self, intent: Intent, walk: _Walk) -> Place:
         """Directories one by one; `..` goes back the way that was come, and stays at the root."""
-        way, rest = walk.way, walk.rest
-        while rest:
-            name = rest.pop()
+        groups = self._cluster.map.group_count
+        while walk.rest:
+            name, parent = walk.rest.pop(), walk.way[-1]
             if name == b"..":
-                if len(way) > 1:
-                    way.pop()
+                walk.leave()
                 continue
-            if not rest:
-                return Place(way[-1], name, walk.directory)
-            ino, file_type = await self._step(intent, walk, name)
+            group = parent.group_of(name, groups)
+            if not walk.rest:
+                return Place(parent.ino, name, walk.directory, group, tuple(walk.entries))
+            ino, file_type, fanout = await self._step(intent, walk, name, group)
             if file_type == FileType.DIRECTORY:
-                way.append(ino)
+                walk.enter(name, Directory(ino, fanout))
             elif file_type == FileType.SYMLINK:
                 await self._follow(intent, walk, ino)
             else:
                 raise error(errno.ENOTDIR, intent.operation, intent.path)
-        return Place(way[-1], b"", directory=True)
+        ino = walk.way[-1].ino
+        return Place(ino, b"", True, home_group(ino), tuple(walk.entries))
 
-    async def _step(self, intent: Intent, walk: _Walk, name: bytes) -> tuple[int, int]:
-        parent = walk.way[-1]
+    async def _step(
+        self, intent: Intent, walk: _Walk, name: bytes, group: int
+    ) -> tuple[int, int, int]:
+        """(inode, type, fanout) of a name in the directory last come to."""
+        parent = walk.way[-1].ino
         known = self._entries.get((parent, name)) if walk.remember else None
         if known is not None and known.until >= self._loop.time():
             walk.remembered = True
-            return known.ino, known.type
-        found = await self.lookup(intent, parent, name)
-        return found.ino, found.type
+            return known.ino, known.type, known.fanout
+        found = await self.lookup(intent, parent, name, group)
+        return found.ino, found.type, found.fanout
 
     async def _follow(self, intent: Intent, walk: _Walk, ino: int) -> None:
         """Go on where a symbolic link in the directory last come to says."""
@@ -201,10 +248,15 @@ class Names:
         if walk.links > LINKS_MOST:
             text = f"more than {LINKS_MOST} symbolic links"
             raise error(errno.ELOOP, intent.operation, intent.path, text=text)
-        target = await self.target(intent, ino)
+        try:
+            target = await self.target(intent, ino)
+        except NotFoundError:
+            walk.remembered = True  # it was replaced since it was found: that may be anew
+            raise
         path = parse(target, intent.operation)
         if target.startswith(b"/"):
-            walk.way[:] = [ROOT_INO]
+            walk.way[:] = [ROOT]
+            walk.entries.clear()
         if not walk.rest:
             walk.directory |= path.directory
         walk.rest.extend(reversed(path.parts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from benchfs.inode import FileType
@@ -78,13 +78,21 @@ class _Statter(Protocol):
 class DirEntry:
     """One entry of a directory, as os.DirEntry: `name`, `path`, and questions about it."""
 
-    __slots__ = ("_client", "_entry", "name", "path")
+    __slots__ = ("_client", "_entry", "_more", "name", "path")
 
-    def __init__(self, name: str, path: str, entry: EntryRecord, client: _Statter) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        entry: EntryRecord,
+        client: _Statter,
+        more: Callable[[], Awaitable[Attributes | None]] | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self._entry = entry
         self._client = client
+        self._more = more
 
     def __repr__(self) -> str:
         return f"<DirEntry {self.name!r}>"
@@ -106,7 +114,11 @@ class DirEntry:
         return self._entry.type == FileType.SYMLINK
 
     async def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """Attributes: those that came with the entry, else asked for."""
-        if self._entry.attributes is not None and not (follow_symlinks and self.is_symlink()):
-            return stat_result(self._entry.attributes)
+        """Attributes: those that came with the entry, else asked for with those beside it."""
+        if not (follow_symlinks and self.is_symlink()):
+            attributes = self._entry.attributes
+            if attributes is None and self._more is not None:
+                attributes = await self._more()
+            if attributes is not None:
+                return stat_result(attributes)
         return await self._client.stat(self.path, follow_symlinks=follow_symlinks)

@@ -23,6 +23,7 @@ from benchfs.paths import PathLike
 from benchfs.stats import DirEntry as AsyncDirEntry
 from benchfs.sync_methods import SyncMethods
 
+SCAN_ENTRIES = 1000  # fetched from the loop's thread at a time
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -207,28 +208,55 @@ class Client(SyncMethods):
         """Set a file's size in bytes."""
         self._run(self._client.truncate, path, size)
 
-    def mkdir(self, path: PathLike, mode: int = DIRECTORY_MODE) -> None:
-        """Make a directory."""
-        self._run(self._client.mkdir, path, mode)
+    def mkdir(
+        self, path: PathLike, mode: int = DIRECTORY_MODE, *, wide: bool | None = None
+    ) -> None:
+        """Make a directory; a `wide` one spreads its entries over the cluster."""
+
+        async def make() -> None:
+            await self._client.mkdir(path, mode, wide=wide)
+
+        self._run(make)
 
     def makedirs(
-        self, path: PathLike, mode: int = DIRECTORY_MODE, *, exist_ok: bool = False
+        self,
+        path: PathLike,
+        mode: int = DIRECTORY_MODE,
+        *,
+        exist_ok: bool = False,
+        wide: bool | None = None,
     ) -> None:
         """Make a directory and what is missing above it."""
 
         async def make() -> None:
-            await self._client.makedirs(path, mode, exist_ok=exist_ok)
+            await self._client.makedirs(path, mode, exist_ok=exist_ok, wide=wide)
 
         self._run(make)
 
     def scandir(self, path: PathLike = "/", *, follow_symlinks: bool = True) -> Iterator[DirEntry]:
-        """The entries of a directory by name."""
+        """The entries of a directory by name, fetched as the iteration goes on."""
+        entries = self._client.scandir(path, follow_symlinks=follow_symlinks)
 
-        async def collect() -> list[AsyncDirEntry]:
-            entries = self._client.scandir(path, follow_symlinks=follow_symlinks)
-            return [entry async for entry in entries]
+        async def some() -> list[AsyncDirEntry]:
+            found: list[AsyncDirEntry] = []
+            async for entry in entries:
+                found.append(entry)
+                if len(found) == SCAN_ENTRIES:
+                    break
+            return found
 
-        return iter([DirEntry(entry, self) for entry in self._run(collect)])
+        first = self._run(some)  # here, so that errors come from the call
+        return self._scan(first, some)
+
+    def _scan(
+        self,
+        entries: list[AsyncDirEntry],
+        more: Callable[[], Coroutine[object, object, list[AsyncDirEntry]]],
+    ) -> Iterator[DirEntry]:
+        while entries:
+            for entry in entries:
+                yield DirEntry(entry, self)
+            entries = self._run(more) if len(entries) == SCAN_ENTRIES else []
 
     def listdir(self, path: PathLike = "/") -> list[str]:
         """The names in a directory."""
@@ -248,9 +276,15 @@ class Client(SyncMethods):
 
     remove = unlink
 
-    def rename(self, source: PathLike, target: PathLike) -> None:
-        """Rename, replacing a file that has the name."""
-        self._run(self._client.rename, source, target)
+    def rename(
+        self, source: PathLike, target: PathLike, *, replace: bool = True, exchange: bool = False
+    ) -> None:
+        """Rename, replacing a file or an empty directory that has the name."""
+
+        async def rename() -> None:
+            await self._client.rename(source, target, replace=replace, exchange=exchange)
+
+        self._run(rename)
 
     replace = rename
 

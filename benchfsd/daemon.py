@@ -48,7 +48,8 @@ from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.guard import Guard
-from benchfsd.handlers import chunks, cluster, inodes, xattrs
+from benchfsd.handlers import chunks, cluster, inodes, wide, xattrs
+from benchfsd.handlers.changes import Changes
 from benchfsd.handlers.links import HardLinks
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
@@ -188,7 +189,8 @@ class Daemon:
             root = node.namespace(home_group(ROOT_INO)).inodes
             root.format_root(config.superuser, os.getgid())
         self._purger = Purger(node)
-        self._hard_links = HardLinks(node, self._purger)
+        self._changes = Changes(node, self._purger)
+        self._hard_links = HardLinks(node, self._purger, self._changes)
         await self._listen()
         await self._register()
         self._resume()
@@ -251,11 +253,14 @@ class Daemon:
 
     def _handlers(self) -> dict[Op, Handler]:
         node = self._node
+        of_inodes = inodes.table(node)
         table = {
             **cluster.table(node),
-            **NameHandlers(node, self._purger, self._hard_links).table(),
+            **NameHandlers(node, self._changes).table(),
+            **self._changes.table(),
+            **of_inodes,
+            **wide.table(node, self._changes, of_inodes),
             **self._hard_links.table(),
-            **inodes.table(node),
             **xattrs.table(node),
             **chunks.ChunkHandlers(node).table(),
         }
@@ -282,10 +287,12 @@ class Daemon:
         """Take up what an earlier process began and did not finish."""
         node = self._node
         for group in node.map.groups_led_by(node.node_id):
+            self._changes.resume(group)
+            wide.resume(node, self._changes, group)
             for intent in node.namespace(group).intents.pending():
                 if intent.kind is IntentKind.PURGE:
                     self._purger.add(group, intent)
-                elif intent.kind in {IntentKind.LINK, IntentKind.UNLINK, IntentKind.SETTLE}:
+                elif intent.kind in {IntentKind.LINK, IntentKind.SETTLE}:
                     self._hard_links.resume(group, intent)
                 elif intent.kind is IntentKind.RMDIR:
                     node.spawn(retry_rmdir(node, group, intent), "rmdir")

@@ -1,8 +1,8 @@
 """Who a caller is to this node, and what he may do to a directory before anything is done.
 
-The rules are in `benchfsd/rights.py`; here they meet the caller of a request and the rows of a
-group. For the superuser and for other nodes a check costs a comparison; for others one row is
-read, 1 µs, which the operation reads again. Nothing is written here.
+The rules are in `benchfsd/rights.py` and, over the rows of a group, in `benchfsd/access.py`; here
+they meet the caller of a request. For the superuser and for other nodes a check costs a comparison;
+for others one row is read, 1 µs, which the operation reads again. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -11,22 +11,15 @@ import errno
 import stat
 from collections.abc import Awaitable
 
-from benchfs.inode import EXECUTE, READ, WRITE, FileType, home_group
+from benchfs.inode import EXECUTE, READ, WRITE, FileType
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import Attributes, Open, OpenReply, Present, Rename
+from benchfs.rpc.messages import Open, OpenReply, Present
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Caller, Handler, Reply
+from benchfsd import access
 from benchfsd.capabilities import Capabilities
 from benchfsd.namespace import Namespace
-from benchfsd.rights import (
-    NOBODY,
-    SUPERUSER,
-    User,
-    may_access,
-    may_remove,
-    require_access,
-)
-from benchfsd.rows import Rights
+from benchfsd.rights import NOBODY, SUPERUSER, User, may_access, require_access
 
 ROOT_UID = 0
 
@@ -104,15 +97,18 @@ class Guard:
         """Raise EACCES unless the caller may look up names in the directory."""
         user = self.user(request.caller)
         if user is not SUPERUSER:
-            self._require(names, parent, user, EXECUTE)
+            access.require(names, parent, user, EXECUTE)
 
     def listing(self, request: Request, names: Namespace, ino: int) -> bool:
         """Raise EACCES unless the caller may list the directory; tells if he may stat in it."""
         user = self.user(request.caller)
         if user is SUPERUSER:
             return True
-        rights = self._require(names, ino, user, READ)
-        return rights is None or may_access(rights, user, EXECUTE)
+        rights = names.directory_rights(ino)
+        if rights is None:  # the operation says so
+            return True
+        require_access(rights, user, READ)
+        return may_access(rights, user, EXECUTE)
 
     def creation(
         self, request: Request, names: Namespace, parent: int, name: bytes, mode: int = 0
@@ -126,57 +122,10 @@ class Guard:
         if user is SUPERUSER:
             return mode
         taken = names.find_entry(parent, name) is not None
-        rights = self._require(names, parent, user, EXECUTE if taken else WRITE | EXECUTE)
+        rights = access.require(names, parent, user, EXECUTE if taken else WRITE | EXECUTE)
         if rights is None or not rights.mode & stat.S_ISGID or user.in_group(rights.gid):
             return mode
         return mode & ~stat.S_ISGID
-
-    def arrival(self, request: Request, names: Namespace, message: Rename) -> int | None:
-        """Raise unless the caller may give the entry, if there is one, its new name.
-
-        EACCES; EPERM and the result as of `removal`, for what has the new name.
-        """
-        user = self.user(request.caller)
-        if user is SUPERUSER or names.find_entry(message.parent, message.name) is None:
-            return None
-        self._require(names, message.new_parent, user, WRITE | EXECUTE)
-        return self.removal(request, names, message.new_parent, message.new_name)
-
-    def removal(self, request: Request, names: Namespace, parent: int, name: bytes) -> int | None:
-        """Raise EACCES or EPERM unless the caller may remove or rename the entry.
-
-        Returns None; or the inode, at home in another group, whose owner decides: give him to
-        `sticky_removal`.
-        """
-        user = self.user(request.caller)
-        if user is SUPERUSER:
-            return None
-        entry = names.find_entry(parent, name)
-        if entry is None:
-            self._require(names, parent, user, EXECUTE)
-            return None
-        rights = self._require(names, parent, user, WRITE | EXECUTE)
-        if rights is None or may_remove(rights, -1, user):
-            return None
-        if home_group(entry.ino) != names.group:
-            return entry.ino
-        inode = names.inodes.find(entry.ino)
-        if inode is not None and not may_remove(rights, inode.uid, user):
-            raise _sticky(user, name)
-        return None
-
-    def sticky_removal(self, request: Request, victim: Attributes, name: bytes) -> None:
-        """Raise EPERM unless the caller owns `victim`, in a sticky directory he does not own."""
-        user = self.user(request.caller)
-        if user is not SUPERUSER and user.uid != victim.uid:
-            raise _sticky(user, name)
-
-    def _require(self, names: Namespace, ino: int, user: User, wanted: int) -> Rights | None:
-        """The directory's rights; None if there is no such directory: the operation says so."""
-        rights = names.directory_rights(ino)
-        if rights is not None:
-            require_access(rights, user, wanted)
-        return rights
 
 
 def between_nodes(handler: Handler) -> Handler:
@@ -188,8 +137,3 @@ def between_nodes(handler: Handler) -> Handler:
         return handler(request)
 
     return handle
-
-
-def _sticky(user: User, name: bytes) -> RemoteError:
-    text = f"user {user.uid} owns neither this nor the sticky directory it is in"
-    return RemoteError(errno.EPERM, text, name)

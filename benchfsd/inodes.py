@@ -36,6 +36,7 @@ from benchfs.rpc.messages import (
     Truncate,
 )
 from benchfsd.attributes import PERMISSION_BITS, changed
+from benchfsd.holds import Holds
 from benchfsd.intents import Intents
 from benchfsd.rights import SUPERUSER, User, may_access, require_access, unprivileged
 from benchfsd.rows import (
@@ -51,6 +52,7 @@ from benchfsd.rows import (
     encode_inode,
     entry_prefix,
     inode_key,
+    part_key,
     target_key,
     type_of_inode,
     xattrs_key,
@@ -70,13 +72,17 @@ MAX_CHUNKS = 2**32  # the index of a chunk has 32 bits
 class Inodes:
     """The inodes whose home is `group`. One object a group: it hands out their numbers."""
 
-    __slots__ = ("_env", "_intents", "_next_counter", "_reserved_counter", "_rows", "group")
+    __slots__ = (
+        *("_env", "_holds", "_intents", "_next_counter", "_reserved_counter", "_rows"),
+        "group",
+    )
 
-    def __init__(self, group: int, rows: Rows, env: Env, intents: Intents) -> None:
+    def __init__(self, group: int, rows: Rows, env: Env, intents: Intents, holds: Holds) -> None:
         self.group = group
         self._rows = rows
         self._env = env
         self._intents = intents
+        self._holds = holds
         self._next_counter = self._reserved_counter = 0
 
     # ------------------------------------------------------------------------- rows
@@ -262,11 +268,18 @@ class Inodes:
     def make_inode(self, message: MakeInode) -> AttributesReply:
         """Make a directory's inode in this group. Its entry is made by the parent's group."""
         inode = self._new_directory(
-            self.allocate(), message.parent, message.mode, message.uid, message.gid
+            self.allocate(),
+            message.parent,
+            message.mode,
+            message.uid,
+            message.gid,
+            max(1, message.fanout),
         )
         return AttributesReply(inode)
 
-    def _new_directory(self, ino: int, parent: int, mode: int, uid: int, gid: int) -> Attributes:
+    def _new_directory(  # noqa: PLR0917 (the parts of an inode)
+        self, ino: int, parent: int, mode: int, uid: int, gid: int, fanout: int = 1
+    ) -> Attributes:
         inode = new_inode(
             ino,
             FileType.DIRECTORY,
@@ -275,14 +288,14 @@ class Inodes:
             gid=gid,
             now_ns=self._env.clock.time_ns(),
             layout=NO_LAYOUT,
-        )._replace(parent=parent, fanout=1)
+        )._replace(parent=parent, fanout=fanout)
         self.put(inode)
         return inode
 
     def drop_inode(self, message: DropInode) -> Empty:
         """Remove the inode of an empty directory. From then on nothing can be made in it.
 
-        Done already counts as done. ENOTEMPTY; ENOTDIR; EBUSY for the root.
+        Done already counts as done. ENOTEMPTY; ENOTDIR; EBUSY for the root; Held.
         """
         self.require_empty(message.ino)
         self.delete(message.ino)
@@ -290,7 +303,8 @@ class Inodes:
 
     def require_empty(self, ino: int, name: bytes = b"") -> None:
         """Raise RemoteError unless the directory may be dropped. See `drop_inode`."""
-        value = self._rows.get(inode_key(self.group, ino))
+        key = inode_key if home_group(ino) == self.group else part_key
+        value = self._rows.get(key(self.group, ino))
         if value is None:
             return
         if ino == ROOT_INO:
@@ -302,6 +316,8 @@ class Inodes:
         some = next(self._rows.scan(entry_prefix(self.group, ino)), None)
         if some is not None or decode_inode(value).entries:
             raise RemoteError(errno.ENOTEMPTY, f"directory {ino:#x} is not empty", name)
+        self._holds.require_unsealed(ino, name)
+        self._holds.require_no_arrivals(ino, name)
 
 
 def new_inode(

@@ -26,7 +26,6 @@ _STATES = {
     IntentKind.TRUNCATE: "being truncated",
     IntentKind.RMDIR: "being removed",
     IntentKind.LINK: "being linked",
-    IntentKind.UNLINK: "being unlinked",
     IntentKind.SETTLE: "being counted",
 }
 

@@ -4,13 +4,13 @@ A hard link may be made where the inode is not at home: its entry then points el
 entry's group coordinates, and `nlink` is changed at the inode's home under a token, so that
 however often a step is repeated it counts once:
 
-    link    begin_link here, change_links +1 there, finish_link here (or, refused: abort_link)
-    unlink  begin_unlink here, change_links -1 there, finish_unlink here
-    after   settle_links there: the token is forgotten, or what it changed undone; forget here
+    begin_link here, change_links there, finish_link here (or, refused: abort_link)
+    after: settle_links there: the token is forgotten, or what it changed undone; forget here
 
-The count goes up before there is an entry and down before the entry is gone: a crash between
-leaves a count that the recovery corrects, and never a name whose file was removed. A link that
-was begun is undone by the recovery (its client asks again), an unlink is carried out.
+The count goes up before there is an entry: a crash between leaves a count that the recovery
+corrects, and never a name whose file was removed. A link that was begun is undone by the recovery
+(its client asks again). Removing such a name is not done here: an entry that a rename brought
+to another group than its inode's is one like it, and both are removed by `Namespace.unlink`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,12 @@ from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     AttributesReply,
     ChangeLinks,
-    ChangeLinksReply,
-    Empty,
     Link,
     MakeSpecial,
     MakeSymlink,
     ReadLink,
     ReadLinkReply,
     SettleLinks,
-    Unlink,
 )
 from benchfsd.inodes import inherit, new_inode
 from benchfsd.namespace import Namespace
@@ -137,87 +134,56 @@ class Links:
 
     def begin_link(self, message: Link, call: Call | None = None) -> Intent:
         """First step for an inode of another group. Errors of `check_absent`; NOT_READY while
-        another link of the inode is made or removed through this group.
+        another link of the inode is made through this group.
         """
         parent, name, ino = message
         self._names.check_absent(parent, name)
-        return self._begin(IntentKind.LINK, ino, parent, name, call)
+        intents = self._names.intents
+        for kind in (IntentKind.LINK, IntentKind.SETTLE):
+            intents.require_none(kind, ino, name)
+        token = int.from_bytes(self._env.rng.token_bytes(TOKEN_BYTES), "big")
+        intent = Intent(IntentKind.LINK, ino, call, parent=parent, name=name, token=token)
+        intents.add(intent)
+        return intent
 
     def finish_link(self, intent: Intent, file_type: FileType) -> None:
         """The count is up: make the entry. Raises as `check_absent`, then `abort_link`."""
         self._names.add_entry(intent.parent, intent.name, intent.ino, file_type)
-        self._settle_later(intent)
+        self._names.intents.finish(intent)
+        self._names.intents.add(intent._replace(kind=IntentKind.SETTLE, call=None))
 
     def abort_link(self, intent: Intent) -> None:
         """What the token changed at the inode's home is undone."""
         self._names.intents.finish(intent)
 
-    # ------------------------------------------------------------- removing names, here
-
-    def begin_unlink(self, message: Unlink, ino: int, call: Call | None = None) -> Intent:
-        """First step for an entry of an inode of another group: it can only be removed now."""
-        return self._begin(IntentKind.UNLINK, ino, message.parent, message.name, call)
-
-    def finish_unlink(self, intent: Intent) -> Empty:
-        """The count is down: remove the entry. Done already counts as done."""
-        if self._names.intents.get(IntentKind.UNLINK, intent.ino) is not None:
-            entry = self._names.find_entry(intent.parent, intent.name)
-            if entry is not None and entry.ino == intent.ino:
-                self._names.remove_entry(intent.parent, intent.name, intent.ino)
-            self._settle_later(intent)
-        return Empty()
-
     def forget(self, intent: Intent) -> None:
         """The token is settled: the last step."""
         self._names.intents.finish(intent)
 
-    def _begin(
-        self, kind: IntentKind, ino: int, parent: int, name: bytes, call: Call | None
-    ) -> Intent:
-        intents = self._names.intents
-        for other in (IntentKind.LINK, IntentKind.UNLINK, IntentKind.SETTLE):
-            intents.require_none(other, ino, name)
-        token = int.from_bytes(self._env.rng.token_bytes(TOKEN_BYTES), "big")
-        intent = Intent(kind, ino, call, parent=parent, name=name, token=token)
-        intents.add(intent)
-        return intent
-
-    def _settle_later(self, intent: Intent) -> None:
-        self._names.intents.finish(intent)
-        self._names.intents.add(intent._replace(kind=IntentKind.SETTLE, call=None))
-
     # ------------------------------------------------------- the count, at the inode's home
 
-    def change_links(self, message: ChangeLinks) -> tuple[ChangeLinksReply, Intent | None]:
-        """Count a name of another group up or down, once for each token.
-
-        With the last name the file goes: the second value is the intent to purge it. ENOENT;
-        going up also EPERM for a directory, EMLINK.
-        """
-        ino, token, up = message
+    def change_links(self, message: ChangeLinks) -> AttributesReply:
+        """Count a name in another group, once for each token. ENOENT, EMLINK; EPERM: no file."""
+        ino, token = message
         key = link_change_key(self._names.group, ino, token)
-        purge = None
-        if self._rows.get(key) is None:
-            if up:
-                self._count_up(ino)
-            else:
-                purge = self._names.drop_name(self._names.inodes.get(ino))
-            self._rows.put(key, b"+" if up else b"-")
-        return ChangeLinksReply(self._names.inodes.find(ino)), purge
+        if self._rows.get(key) is not None:
+            return AttributesReply(self._names.inodes.get(ino))
+        linked = self._count_up(ino)
+        self._rows.put(key, b"")
+        return linked
 
     def settle_links(self, message: SettleLinks) -> Intent | None:
-        """Forget a token; if not `keep`, undo what it counted up. Done already counts as done.
+        """Forget a token; if not `keep`, undo what it counted. Done already counts as done.
 
         Returns the intent to purge the file if undoing took its last name.
         """
         ino, token, keep = message
         key = link_change_key(self._names.group, ino, token)
-        change = self._rows.get(key)
-        if change is None:
+        if self._rows.get(key) is None:
             return None
         inode = self._names.inodes.find(ino)
         purge = None
-        if not keep and change == b"+" and inode is not None:
+        if not keep and inode is not None:
             purge = self._names.drop_name(inode)
         self._rows.delete(key)
         return purge

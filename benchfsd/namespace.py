@@ -1,16 +1,23 @@
-"""The names of one group: look up, create, remove, rename, list, each one transaction.
+"""The names of one group: look up, create, remove, list, each one transaction.
 
 Pure over rows and Env, with no sockets. Each function is synchronous and checks everything
 before it writes, so that one that raises has written nothing; errors are RemoteErrors with an
-errno and the name. Exactly-once is not done here (`benchfsd/slots.py`), nor are permissions.
+errno and the name. Exactly-once is not done here (`benchfsd/slots.py`), nor are permissions
+(`benchfsd/access.py`).
 
-A directory's entries live in its home group, with its inode. A new file's inode is made in
+A directory's entries live in its home group, with its inode; those of a wide one in several
+groups, each of which has a part (`benchfsd/parts.py`). A new file's inode is made in
 the group of its entry, a new directory's in a home group of its own; so making and removing
 a directory concerns two groups, and the handlers put it together from these steps:
 
     mkdir   check_absent here, Inodes.make_inode there, add_entry here (if that fails: drop)
     rmdir   begin_rmdir here, Inodes.drop_inode there, finish_rmdir here (or abort_rmdir)
     unlink  unlink here, purge the chunks everywhere, intents.finish(intent)
+
+Renames are in `benchfsd/renaming.py`. While one that concerns several groups is under way, names
+are held (`benchfsd/holds.py`), and operations on them raise Held: to be done again when they are
+released. An entry may stand for an inode of another group, because it was renamed or made as a
+hard link: removing it leaves a Move that takes the name from the inode there.
 
 Measured over a Database on tmpfs, 32 in a batch, on the 2-core development machine: look-up
 6 µs, create with its slot 19 µs, rename 19 µs, unlink with its intent 16 µs, readdir 5 µs an
@@ -29,6 +36,7 @@ from benchfs.paths import check_name
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     Attributes,
+    Code,
     Empty,
     EntryRecord,
     LayoutRecord,
@@ -39,9 +47,9 @@ from benchfs.rpc.messages import (
     ReadDirectory,
     ReadDirectoryReply,
     RemoveDirectory,
-    Rename,
     Unlink,
 )
+from benchfsd.holds import TOKEN_BYTES, Holds, Move
 from benchfsd.inodes import Inodes, inherit, new_inode
 from benchfsd.intents import Intents
 from benchfsd.rows import (
@@ -60,6 +68,7 @@ from benchfsd.rows import (
     inode_with_entry_change,
     mode_and_gid_of_inode,
     name_of_entry_key,
+    part_key,
     rights_of_inode,
     type_of_inode,
 )
@@ -73,21 +82,36 @@ ENTRY_BYTES = 192
 
 
 class Removed(NamedTuple):
-    """The reply, and the intent to purge the file that went with its last name, if one did."""
+    """The reply, and what is to be carried out afterwards.
+
+    `purge`: the file that went with its last name, if one did; `drop`: the inode of another
+    group that lost a name, if one did.
+    """
 
     reply: Empty
     purge: Intent | None
+    drop: Move | None = None
+
+
+class UnregisteredError(RemoteError):
+    """The first entry of a directory in this group: NOT_READY until it is registered."""
+
+    def __init__(self, group: int, ino: int, name: bytes) -> None:
+        super().__init__(Code.NOT_READY, f"directory {ino:#x} has no part in group {group}", name)
+        self.group = group
+        self.ino = ino
 
 
 class Namespace:
     """The names in one group, its inodes and its intents. One object a group."""
 
-    __slots__ = ("_env", "_rows", "group", "inodes", "intents")
+    __slots__ = ("_env", "_rows", "group", "holds", "inodes", "intents")
 
     def __init__(self, group: int, rows: Rows, env: Env) -> None:
         self.group = group
         self.intents = Intents(group, rows)
-        self.inodes = Inodes(group, rows, env, self.intents)
+        self.holds = Holds(group, rows)
+        self.inodes = Inodes(group, rows, env, self.intents, self.holds)
         self._rows = rows
         self._env = env
 
@@ -96,9 +120,11 @@ class Namespace:
     def lookup(self, message: Lookup) -> LookupReply:
         """The entry, and its inode if that is at home here. ENOENT, ENOTDIR."""
         parent, name = message
+        if self.holds.names:
+            self.holds.require_visible(parent, name)
         self._directory(parent, name)
         entry = self._entry(parent, name)
-        return LookupReply(entry.ino, entry.type, self._attributes(entry, name))
+        return LookupReply(entry.ino, entry.type, self._attributes(entry, name), entry.fanout)
 
     def read_directory(self, message: ReadDirectory) -> ReadDirectoryReply:
         """A page of entries by name, after `after`. ENOENT, ENOTDIR.
@@ -115,12 +141,13 @@ class Namespace:
         for key, value in self._rows.scan(entry_prefix(self.group, ino), after_key):
             name = name_of_entry_key(key)
             entry = decode_entry(value)
-            inode = self.inodes.find(entry.ino) if self._is_local(entry.ino) else None
+            whole = self._is_local(entry.ino) and entry.fanout <= 1
+            inode = self.inodes.find(entry.ino) if whole else None
             page_bytes += ENTRY_BYTES + len(name) + (3 * len(inode.layout.stripe) if inode else 0)
             if len(entries) == most or (entries and page_bytes > PAGE_BYTES):
-                return ReadDirectoryReply(tuple(entries), more=True)
-            entries.append(EntryRecord(name, entry.ino, entry.type, inode))
-        return ReadDirectoryReply(tuple(entries), more=False)
+                return ReadDirectoryReply(tuple(entries), more=True, searchable=True)
+            entries.append(EntryRecord(name, entry.ino, entry.type, inode, entry.fanout))
+        return ReadDirectoryReply(tuple(entries), more=False, searchable=True)
 
     # ----------------------------------------------------------------------- making
 
@@ -131,7 +158,9 @@ class Namespace:
         ENOENT, ENOTDIR; EEXIST if `exclusive` too; EINVAL for a layout or a name that cannot be.
         """
         parent, name = message.parent, message.name
-        directory = self._directory(parent, name)
+        if self.holds.names:
+            self.holds.require_visible(parent, name)
+        directory = self._directory(parent, name, new=message.create)
         entry = self._find(parent, name)
         if entry is not None:
             if message.create and message.exclusive:
@@ -140,8 +169,9 @@ class Namespace:
             return OpenReply(entry.ino, entry.type, created=False, attributes=attributes)
         if not message.create:
             raise RemoteError(errno.ENOENT, "there is no entry of this name", name)
-        _require_name(name)
+        require_name(name)
         _require_layout(message.layout, name)
+        self.holds.require_unsealed(parent, name)
         now_ns = self._env.clock.time_ns()
         mode, gid = inherit(
             *mode_and_gid_of_inode(directory), message.mode, message.gid, directory=False
@@ -159,9 +189,14 @@ class Namespace:
         self._put_entry(parent, directory, name, Entry(inode.ino, inode.type), now_ns)
         return OpenReply(inode.ino, inode.type, created=True, attributes=inode)
 
-    def directory_rights(self, ino: int) -> Rights | None:
-        """What a check of permissions asks of a directory; None if there is none of this number."""
-        value = self._rows.get(inode_key(self.group, ino))
+    def directory_rights(self, ino: int, *, registered: bool = False) -> Rights | None:
+        """What a check of permissions asks of a directory; None if there is none of this number.
+
+        `registered`: a wide one has to have a part here: UnregisteredError.
+        """
+        value = self._rows.get(self._directory_key(ino))
+        if value is None and registered and not self._is_local(ino):
+            raise UnregisteredError(self.group, ino, b"")
         if value is None or type_of_inode(value) != FileType.DIRECTORY:
             return None
         return rights_of_inode(value)
@@ -174,42 +209,52 @@ class Namespace:
         """Whether the directory, if it is one, has no entry of this name."""
         return self._find(parent, name) is None
 
+    def is_wide(self, parent: int, name: bytes) -> bool:
+        """Whether the name is of a directory whose entries are in several groups."""
+        entry = self._find(parent, name)
+        return entry is not None and entry.fanout > 1
+
     def check_absent(self, parent: int, name: bytes) -> Attributes:
-        """The directory in which `name` may be made. ENOENT, ENOTDIR, EEXIST, EINVAL."""
-        directory = self._directory(parent, name)
+        """The directory in which `name` may be made. ENOENT, ENOTDIR, EEXIST, EINVAL; Held."""
+        directory = self._directory(parent, name, new=True)
         self._require_absent(parent, name)
         return decode_inode(directory)
 
-    def add_entry(self, parent: int, name: bytes, ino: int, file_type: FileType) -> None:
+    def add_entry(
+        self, parent: int, name: bytes, ino: int, file_type: FileType, fanout: int = 0
+    ) -> None:
         """Give an inode, which may be at home anywhere, a name. Errors as of `check_absent`."""
-        directory = self._directory(parent, name)
+        directory = self._directory(parent, name, new=True)
         self._require_absent(parent, name)
         now_ns = self._env.clock.time_ns()
-        self._put_entry(parent, directory, name, Entry(ino, file_type), now_ns)
+        self._put_entry(parent, directory, name, Entry(ino, file_type, fanout), now_ns)
 
     # --------------------------------------------------------------------- removing
 
     def remove_entry(self, parent: int, name: bytes, ino: int) -> None:
-        """Take the name from an inode. ENOENT if `name` is not, or no longer, this inode."""
+        """Take the name from an inode. ENOENT if `name` is not, or no longer, this inode; Held."""
+        self.holds.require_free(parent, name)
         directory = self._directory(parent, name)
         if self._entry(parent, name).ino != ino:
             raise RemoteError(errno.ENOENT, f"this name is not inode {ino:#x} any more", name)
         self._delete_entry(parent, directory, name, self._env.clock.time_ns())
 
     def unlink(self, message: Unlink) -> Removed:
-        """Remove the entry of a file, and its inode if that was the last.
+        """Remove the entry of a file, and its inode if that was the last, wherever that is.
 
         ENOENT, ENOTDIR; EISDIR for a directory, as on Linux.
         """
         parent, name = message
+        if self.holds.names:
+            self.holds.require_free(parent, name)
         directory = self._directory(parent, name)
         entry = self._entry(parent, name)
         if entry.type == FileType.DIRECTORY:
             raise RemoteError(errno.EISDIR, "this is a directory: remove it as one", name)
-        inode = self._local_inode(entry, name)
         now_ns = self._env.clock.time_ns()
+        removed = self._take_name(entry, name, now_ns)
         self._delete_entry(parent, directory, name, now_ns)
-        return Removed(Empty(), self._unlink_inode(inode, now_ns))
+        return removed
 
     def begin_rmdir(self, message: RemoveDirectory, call: Call | None = None) -> Intent:
         """First step: from here until the end the name is neither renamed nor removed.
@@ -218,6 +263,7 @@ class Namespace:
         is removing it.
         """
         parent, name = message
+        self.holds.require_free(parent, name)
         self._directory(parent, name)
         entry = self._entry(parent, name)
         if entry.type != FileType.DIRECTORY:
@@ -238,94 +284,30 @@ class Namespace:
         """Instead of the last step, when the inode was not dropped."""
         self.intents.finish(intent)
 
-    # --------------------------------------------------------------------- renaming
-
-    def rename(self, message: Rename) -> Removed:
-        """Give an entry another name, replacing what has that name.
-
-        Both names have to be in this group, and a directory stays in its directory: EXDEV tells
-        that more is not supported yet. ENOENT, ENOTDIR, EINVAL; EISDIR for a file over a
-        directory, ENOTDIR for a directory over anything else, ENOTEMPTY; NOT_READY while a
-        directory of one of the names is being removed.
-        """
-        parent, name, new_parent, new_name = message
-        if not (self._is_local(parent) and self._is_local(new_parent)):
-            raise RemoteError(
-                errno.EXDEV, "renaming between directories of two groups is not supported yet", name
-            )
-        directory = self._directory(parent, name)
-        new_directory = self._directory(new_parent, new_name)
-        entry = self._entry(parent, name)
-        if not self._is_local(entry.ino):
-            self.intents.require_none(IntentKind.UNLINK, entry.ino, name)
-        _require_name(new_name)
-        target = self._find(new_parent, new_name)
-        if target is not None and target.ino == entry.ino:
-            return Removed(Empty(), None)  # two names of one inode, or one name: nothing happens
-        if entry.type == FileType.DIRECTORY:
-            if parent != new_parent:
-                raise RemoteError(
-                    errno.EXDEV, "moving a directory between directories is not supported yet", name
-                )
-            self.intents.require_none(IntentKind.RMDIR, entry.ino, name)
-        if target is not None:
-            self._require_replaceable(entry, target, new_name)
-        moved = self._local_inode(entry, name) if self._is_local(entry.ino) else None
-
-        now_ns = self._env.clock.time_ns()
-        purge = self._drop_target(target, new_name, now_ns)
-        if moved is not None:
-            self.inodes.put(moved._replace(ctime_ns=now_ns, change=moved.change + 1))
-        self._rows.delete(entry_key(self.group, parent, name))
-        self._rows.put(entry_key(self.group, new_parent, new_name), encode_entry(*entry))
-        came = 1 if target is None else 0
-        if parent == new_parent:
-            self._touch(parent, directory, came - 1, now_ns)
-        else:
-            self._touch(parent, directory, -1, now_ns)
-            self._touch(new_parent, new_directory, came, now_ns)
-        return Removed(Empty(), purge)
-
-    def _require_replaceable(self, entry: Entry, target: Entry, name: bytes) -> None:
-        """Raise unless `entry` may take the name of `target`."""
-        if target.type != FileType.DIRECTORY:
-            if entry.type == FileType.DIRECTORY:
-                raise RemoteError(errno.ENOTDIR, "a directory cannot replace a file", name)
-            self._local_inode(target, name)
-            return
-        if entry.type != FileType.DIRECTORY:
-            raise RemoteError(errno.EISDIR, "a file cannot replace a directory", name)
-        self.intents.require_none(IntentKind.RMDIR, target.ino, name)
-        if not self._is_local(target.ino):
-            raise RemoteError(
-                errno.EXDEV, "replacing a directory of another group is not supported yet", name
-            )
-        self.inodes.require_empty(target.ino, name)
-
-    def _drop_target(self, target: Entry | None, name: bytes, now_ns: int) -> Intent | None:
-        """Take one name from what a rename replaces, which was found replaceable."""
-        if target is None:
-            return None
-        if target.type == FileType.DIRECTORY:
-            self.inodes.delete(target.ino)
-            return None
-        return self._unlink_inode(self._local_inode(target, name), now_ns)
-
     # ----------------------------------------------------------------------- inside
 
     def _is_local(self, ino: int) -> bool:
         return home_group(ino) == self.group
 
-    def _directory(self, ino: int, name: bytes = b"") -> bytes:
-        """The value of the directory's inode. ENOENT if it is not here, ENOTDIR."""
-        value = self._rows.get(inode_key(self.group, ino))
+    def _directory(self, ino: int, name: bytes = b"", *, new: bool = False) -> bytes:
+        """The value of the directory's inode, or of its part here. ENOENT, ENOTDIR.
+
+        `new`: an entry may be made, so that a part may be, too: UnregisteredError.
+        """
+        value = self._rows.get(self._directory_key(ino))
         if value is None:
+            if new and not self._is_local(ino):
+                raise UnregisteredError(self.group, ino, name)
             raise RemoteError(
                 errno.ENOENT, f"there is no directory {ino:#x} in group {self.group}", name
             )
         if type_of_inode(value) != FileType.DIRECTORY:
             raise RemoteError(errno.ENOTDIR, f"inode {ino:#x} is not a directory", name)
         return value
+
+    def _directory_key(self, ino: int) -> bytes:
+        key = inode_key if self._is_local(ino) else part_key
+        return key(self.group, ino)
 
     def _find(self, parent: int, name: bytes) -> Entry | None:
         value = self._rows.get(entry_key(self.group, parent, name))
@@ -338,25 +320,23 @@ class Namespace:
         return decode_entry(value)
 
     def _require_absent(self, parent: int, name: bytes) -> None:
-        _require_name(name)
+        require_name(name)
+        self.holds.require_free(parent, name)
+        self.holds.require_unsealed(parent, name)
         if self._find(parent, name) is not None:
             raise RemoteError(errno.EEXIST, "there is an entry of this name", name)
 
     def _attributes(self, entry: Entry, name: bytes) -> Attributes | None:
-        """The inode of an entry; None if another group has to be asked."""
-        return self._local_inode(entry, name) if self._is_local(entry.ino) else None
+        """The inode of an entry; None if another group has to be asked, or several."""
+        if entry.fanout > 1 or not self._is_local(entry.ino):
+            return None
+        return self._local_inode(entry, name)
 
     def _local_inode(self, entry: Entry, name: bytes) -> Attributes:
         """The inode of an entry, which has to be at home here."""
         inode = self.inodes.find(entry.ino)
         if inode is not None:
             return inode
-        if not self._is_local(entry.ino):
-            raise RemoteError(
-                errno.EXDEV,
-                f"inode {entry.ino:#x} has its home in another group: not supported yet",
-                name,
-            )
         if entry.type == FileType.DIRECTORY:  # it is being removed: its inode goes first
             raise RemoteError(errno.ENOENT, "the directory was removed", name)
         raise RemoteError(errno.EIO, f"inode {entry.ino:#x} of this entry is lost", name)
@@ -364,6 +344,15 @@ class Namespace:
     def drop_name(self, inode: Attributes) -> Intent | None:
         """Take one name from a file of this group whose entry is elsewhere. As `_unlink_inode`."""
         return self._unlink_inode(inode, self._env.clock.time_ns())
+
+    def _take_name(self, entry: Entry, name: bytes, now_ns: int) -> Removed:
+        """Take one name from a file, wherever its inode is. EIO if it is lost."""
+        if self._is_local(entry.ino):
+            return Removed(Empty(), self._unlink_inode(self._local_inode(entry, name), now_ns))
+        token = self._env.rng.token_bytes(TOKEN_BYTES)
+        drop = Move(token, committed=True, drop=entry.ino)
+        self.holds.put_move(drop)
+        return Removed(Empty(), None, drop)
 
     def _unlink_inode(self, inode: Attributes, now_ns: int) -> Intent | None:
         """Take one name from a file. With the last one, it goes, and its chunks are to go."""
@@ -397,12 +386,11 @@ class Namespace:
 
     def _touch(self, ino: int, directory: bytes, delta: int, now_ns: int) -> None:
         """Note that `delta` entries came to a directory whose inode had the value `directory`."""
-        self._rows.put(
-            inode_key(self.group, ino), inode_with_entry_change(directory, now_ns, delta)
-        )
+        self._rows.put(self._directory_key(ino), inode_with_entry_change(directory, now_ns, delta))
 
 
-def _require_name(name: bytes) -> None:
+def require_name(name: bytes) -> None:
+    """Raise RemoteError EINVAL or ENAMETOOLONG for what cannot name an entry."""
     problem = check_name(name)
     if problem:
         raise RemoteError(problem, "nothing can have this name", name)

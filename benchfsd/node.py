@@ -29,7 +29,7 @@ from benchfsd.database import Database
 from benchfsd.guard import Guard
 from benchfsd.links import Links
 from benchfsd.mode import Mode
-from benchfsd.namespace import Namespace
+from benchfsd.renaming import RenamingNamespace
 from benchfsd.slots import Slots
 
 # A call to another node, on behalf of a client that waits.
@@ -75,7 +75,7 @@ class Node:
         # (session, slot) -> (sequence, version) of acknowledged chunk writes: see handlers/chunks
         self.writes: OrderedDict[tuple[bytes, int], tuple[int, int]] = OrderedDict()
         self.refresh_map: Callable[[], Awaitable[None]] | None = None
-        self._namespaces: dict[int, Namespace] = {}
+        self._namespaces: dict[int, RenamingNamespace] = {}
         self._locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = WeakValueDictionary()
         self._sequence = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,16 +93,20 @@ class Node:
                 Code.STALE_EPOCH, f"group {group} is led by {entry.primary}", detail=detail
             )
 
-    def namespace(self, group: int) -> Namespace:
+    def namespace(self, group: int) -> RenamingNamespace:
         """The names and inodes of a group that this node leads."""
         found = self._namespaces.get(group)
         if found is None:
-            found = self._namespaces[group] = Namespace(group, self.database, self.env)
+            found = self._namespaces[group] = RenamingNamespace(group, self.database, self.env)
         return found
 
     def links(self, group: int) -> Links:
         """The links of a group that this node leads."""
         return Links(self.namespace(group), self.database, self.env)
+
+    def namespaces(self) -> list[RenamingNamespace]:
+        """Those that were used so far."""
+        return list(self._namespaces.values())
 
     def leads(self, group: int) -> bool:
         """Whether this node is the group's primary."""

@@ -6,7 +6,7 @@ so that keys sort as numbers do. Values are packed structs, little endian. This 
 no database and no rules: what may be stored is decided in `benchfsd/namespace.py`.
 
     kind      key after group and kind      value
-    ENTRY     parent ino, name              ino, type
+    ENTRY     parent ino, name              ino, type, fanout
     INODE     ino                           all of messages.Attributes
     SLOT      session, slot                 sequence, kind of answer, packed body
     INTENT    kind of intent, ino           see Intent
@@ -14,8 +14,12 @@ no database and no rules: what may be stored is decided in `benchfsd/namespace.p
     CHUNK     ino, chunk index              see the chunk store
     FILE      ino                           see the chunk store; a row of the node, not of a group
     TARGET    ino                           what a symbolic link says
-    LINK_CHANGE ino, token                  whether the count went up or down: + or -
+    LINK_CHANGE ino, token                  empty: a name in another group was counted
     XATTRS    ino                           names and values, see `benchfsd/xattrs.py`
+    PREPARED  token, role, ino              see benchfsd/holds.py
+    MOVE      token                         see benchfsd/holds.py
+    PART      ino                           of a directory at home elsewhere: as an INODE
+    USED      ino, group                    empty: the group has a part of the directory
 """
 
 from __future__ import annotations
@@ -69,6 +73,10 @@ class Kind(IntEnum):
     TARGET = 16
     LINK_CHANGE = 17
     XATTRS = 18
+    PREPARED = 20
+    MOVE = 21
+    PART = 22
+    USED = 23
 
 
 class IntentKind(IntEnum):
@@ -78,8 +86,7 @@ class IntentKind(IntEnum):
     TRUNCATE = 2  # chunks may have been cut, the inode still has the old size
     RMDIR = 3  # the directory's inode may be gone, its entry is not
     LINK = 16  # the inode elsewhere may count a name that is not made
-    UNLINK = 17  # the inode elsewhere may not count a name any more that is still here
-    SETTLE = 18  # the inode's home may still know the token of a LINK or UNLINK that is done
+    SETTLE = 18  # the inode's home may still know the token of a LINK that is done
 
 
 class Entry(NamedTuple):
@@ -87,6 +94,7 @@ class Entry(NamedTuple):
 
     ino: int
     type: int  # benchfs.inode.FileType
+    fanout: int = 0  # of a directory: the shards that its entries are spread over
 
 
 class Rights(NamedTuple):
@@ -125,9 +133,9 @@ class Intent(NamedTuple):
     truncation: int = 0  # TRUNCATE: the new truncation epoch; PURGE: the last one
     size: int = 0  # bytes; TRUNCATE: the new size; PURGE: the last one
     layout: LayoutRecord = NO_LAYOUT  # TRUNCATE and PURGE: where the chunks are
-    parent: int = 0  # RMDIR, LINK and UNLINK: the directory of the entry
-    name: bytes = b""  # RMDIR, LINK and UNLINK: the entry
-    token: int = 0  # LINK, UNLINK and SETTLE: of the change of the count
+    parent: int = 0  # RMDIR and LINK: the directory of the entry
+    name: bytes = b""  # RMDIR and LINK: the entry
+    token: int = 0  # LINK and SETTLE: of the change of the count
 
 
 NO_SESSION = b"\0" * SESSION_BYTES
@@ -187,6 +195,16 @@ def session_of_slot_key(key: bytes) -> bytes:
     return key[_KIND_KEY.size : _KIND_KEY.size + SESSION_BYTES]
 
 
+def part_key(group: int, ino: int) -> bytes:
+    """This group's part of the directory `ino`, which is at home in another."""
+    return _pack_ino_key(group, Kind.PART, ino)
+
+
+def used_prefix(group: int, ino: int) -> bytes:
+    """What the keys of all groups with parts of the directory `ino` start with."""
+    return _pack_ino_key(group, Kind.USED, ino)
+
+
 def intent_key(group: int, kind: IntentKind, ino: int) -> bytes:
     """The intent of this kind about `ino`."""
     return _INTENT_KEY.pack(group, Kind.INTENT, kind, ino)
@@ -219,7 +237,7 @@ def target_key(group: int, ino: int) -> bytes:
 
 
 def link_change_key(group: int, ino: int, token: int) -> bytes:
-    """A change of the number of names of `ino`, made for another group."""
+    """A name of `ino` in another group, counted and not settled."""
     return _LINK_CHANGE_KEY.pack(group, Kind.LINK_CHANGE, ino, token)
 
 
@@ -241,7 +259,7 @@ def ino_of_file_key(key: bytes) -> int:
 
 # ----------------------------------------------------------------------------- values
 
-_ENTRY = struct.Struct("<QB")
+_ENTRY = struct.Struct("<QBH")
 _COUNTER = struct.Struct("<Q")
 _SLOT = struct.Struct("<QB")
 
@@ -258,9 +276,9 @@ _PLAIN_FIELDS = len(Attributes._fields) - 1  # all but the layout
 _INTENT = struct.Struct(f"<QB?{SESSION_BYTES}sHQIQIHHQQ")
 
 
-def encode_entry(ino: int, file_type: int) -> bytes:
+def encode_entry(ino: int, file_type: int, fanout: int = 0) -> bytes:
     """The value of an entry."""
-    return _ENTRY.pack(ino, file_type)
+    return _ENTRY.pack(ino, file_type, fanout)
 
 
 def decode_entry(value: bytes) -> Entry:

@@ -69,6 +69,11 @@ class Slots:
             f"slot {call.slot} has answered call {answered}: call {call.sequence} came too late",
         )
 
+    def has_answered(self, group: int, call: Call) -> bool:
+        """Whether the slot has the answer to this call, or to a later one."""
+        value = self._rows.get(_key(group, call))
+        return value is not None and decode_slot(value)[0] >= call.sequence
+
     def record(self, group: int, call: Call, answer: Answer) -> None:
         """Store the answer to a call, in place of the slot's last one."""
         self._rows.put(_key(group, call), encode_slot(call.sequence, answer))

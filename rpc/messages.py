@@ -33,10 +33,12 @@ class Op(IntEnum):
     REMOVE_DIRECTORY = 24
     RENAME = 25
     READ_DIRECTORY = 26
+    GET_PARTS = 27
     GET_ATTRIBUTES = 30
     SET_ATTRIBUTES = 31
     REPORT_SIZE = 32
     TRUNCATE = 33
+    GET_MANY_ATTRIBUTES = 34
     MAKE_INODE = 40
     DROP_INODE = 41
     READ_CHUNK = 50
@@ -59,6 +61,16 @@ class Op(IntEnum):
     LIST_XATTRS = 70
     REMOVE_XATTR = 71
     PRESENT = 72
+    PREPARE_NAME = 100
+    PREPARE_PARENT = 101
+    SEAL_DIRECTORY = 102
+    REGISTER_PART = 103
+    LOCK_MOVES = 104
+    CONCLUDE = 105
+    GET_OUTCOME = 106
+    DROP_LINK = 107
+    GET_PART = 108
+    SET_PART = 109
 
 
 class Code(IntEnum):
@@ -83,6 +95,22 @@ class Envelope(NamedTuple):
     epoch: U64  # the group's epoch as the caller knows it
     slot: U16  # the caller's slot, for mutations
     sequence: U64  # its sequence number there; 0: not a mutation
+
+
+class RenameHow(IntEnum):
+    """What a rename does with something that has the new name."""
+
+    REPLACE = 0
+    KEEP = 1  # refuse: EEXIST
+    EXCHANGE = 2  # give it the old name; ENOENT if there is nothing
+
+
+class Outcome(IntEnum):
+    """What became of a change that concerns several groups."""
+
+    UNKNOWN = 0  # given up, or carried out everywhere and forgotten
+    PENDING = 1
+    COMMITTED = 2
 
 
 class Failure(NamedTuple):
@@ -155,6 +183,7 @@ class EntryRecord(NamedTuple):
     ino: U64
     type: U8
     attributes: Attributes | None
+    fanout: U16  # of a directory: the shards of its entries
 
 
 # ---------------------------------------------------------------- hello
@@ -260,6 +289,7 @@ class LookupReply(NamedTuple):
     ino: U64
     type: U8
     attributes: Attributes | None
+    fanout: U16  # of a directory: tells where to ask for names in it
 
 
 class Open(NamedTuple):
@@ -294,6 +324,7 @@ class MakeDirectory(NamedTuple):
     mode: U16
     uid: U32
     gid: U32
+    fanout: U16  # shards of its entries, no more than there are groups; 0: as its parent has
 
 
 class AttributesReply(NamedTuple):
@@ -317,16 +348,30 @@ class RemoveDirectory(NamedTuple):
 
 
 class Rename(NamedTuple):
-    """Give an entry another name; both names in one group."""
+    """Give an entry another name. To the group of the old name, which drives the rename."""
 
     parent: U64
     name: Name
     new_parent: U64
     new_name: Name
+    new_group: U16  # of the new name
+    how: U8  # RenameHow
+
+
+class GetParts(NamedTuple):
+    """Where a directory's entries are; to its home group."""
+
+    ino: U64
+
+
+class PartsReply(NamedTuple):
+    """The groups that may have entries, each to be read by itself."""
+
+    groups: Annotated[tuple[U16, ...], Limit(65_535)]
 
 
 class ReadDirectory(NamedTuple):
-    """Entries in the order of their names, after the name `after` (empty: from the start)."""
+    """Entries of one part in the order of their names, after the name `after` (empty: all)."""
 
     ino: U64
     after: Name
@@ -338,6 +383,7 @@ class ReadDirectoryReply(NamedTuple):
 
     entries: Annotated[tuple[EntryRecord, ...], Limit(4096)]
     more: Bool
+    searchable: Bool  # whether the caller may look up what is in it; else no attributes come along
 
 
 class AccessReply(NamedTuple):
@@ -383,6 +429,19 @@ class GetAttributes(NamedTuple):
     """Attributes of an inode by number."""
 
     ino: U64
+
+
+class GetManyAttributes(NamedTuple):
+    """Attributes of inodes of any groups; to a node that leads some of them."""
+
+    inos: Annotated[tuple[U64, ...], Limit(1024)]
+
+
+class ManyAttributesReply(NamedTuple):
+    """Of the first `answered` inodes, without those that have to be asked for alone."""
+
+    answered: U16
+    attributes: Annotated[tuple[Attributes, ...], Limit(1024)]
 
 
 class SetAttributes(NamedTuple):
@@ -488,24 +547,18 @@ class MakeInode(NamedTuple):
     mode: U16
     uid: U32
     gid: U32
+    fanout: U16
 
 
 class ChangeLinks(NamedTuple):
-    """Between nodes: a name of another group's was given to the inode, or is taken from it."""
+    """Between nodes: the inode gets a name in another group. The reply is an AttributesReply."""
 
     ino: U64
-    token: U64  # a change counts once, however often it comes
-    up: Bool
-
-
-class ChangeLinksReply(NamedTuple):
-    """The inode after the call; nil if that was its last name."""
-
-    attributes: Attributes | None
+    token: U64  # it counts once, however often it comes
 
 
 class SettleLinks(NamedTuple):
-    """Between nodes: the change with this token holds and can be forgotten, or is undone."""
+    """Between nodes: the name with this token was made, or it is not counted any more."""
 
     ino: U64
     token: U64
@@ -515,6 +568,124 @@ class SettleLinks(NamedTuple):
 class DropInode(NamedTuple):
     """Between nodes: remove a directory's inode if it is empty; done already counts as done."""
 
+    ino: U64
+
+
+# ------------------------------------- between groups: changes that concern several of them
+#
+# The group of the entry that goes drives a change, known by its token. The others prepare their
+# parts, then that group commits in one transaction and tells them to conclude. Whoever has
+# prepared something and hears no more asks it; what it does not know was given up.
+
+
+class UserRecord(NamedTuple):
+    """On whose behalf a node asks another one."""
+
+    uid: U32
+    gid: U32
+    groups: Annotated[tuple[U32, ...], Limit(256)]  # supplementary groups
+
+
+class PrepareName(NamedTuple):
+    """Hold a name for an inode: look-ups of it wait until the change is concluded."""
+
+    token: Token
+    coordinator: U16  # the group that drives the change
+    parent: U64
+    name: Name
+    ino: U64  # what the name is to stand for
+    type: U8
+    fanout: U16
+    how: U8  # RenameHow
+    user: UserRecord | None  # who renames, and may he? nil: the superuser
+
+
+class PreparedName(NamedTuple):
+    """What the name stands for now; if that is the inode asked for, nothing was prepared."""
+
+    ino: U64  # 0: nothing
+    type: U8
+    fanout: U16
+
+
+class PrepareParent(NamedTuple):
+    """Get ready to note a directory's new parent, in the directory's home group."""
+
+    token: Token
+    coordinator: U16
+    ino: U64
+    parent: U64
+    user: UserRecord | None  # who has to have write permission for it; nil: the superuser
+
+
+class SealDirectory(NamedTuple):
+    """Let nothing be made in an empty directory, which is to go; to each of its parts."""
+
+    token: Token
+    coordinator: U16
+    ino: U64
+
+
+class SealedDirectory(NamedTuple):
+    """The other groups that have parts of it: no more can come. From the home group only."""
+
+    groups: Annotated[tuple[U16, ...], Limit(65_535)]
+
+
+class RegisterPart(NamedTuple):
+    """Before the first entry of a directory in a group; to the directory's home group."""
+
+    ino: U64
+    group: U16
+
+
+class GetPart(NamedTuple):
+    """A directory's attributes with the entries and the times of one part; ENOENT: none yet."""
+
+    ino: U64
+
+
+class SetPart(NamedTuple):
+    """Rights of a directory changed: a part notes them, unless it knows newer ones."""
+
+    attributes: Attributes
+
+
+class LockMoves(NamedTuple):
+    """Wait for the turn to move a directory, and refuse loops; to the home group of the root."""
+
+    token: Token
+    coordinator: U16
+    ino: U64
+    parent: U64  # the new one
+    other_ino: U64  # of an exchange: the other directory; 0: none
+    other_parent: U64
+
+
+class Conclude(NamedTuple):
+    """Carry out what was prepared under a token, or undo it. Done already counts as done."""
+
+    token: Token
+    commit: Bool  # false also when it is over, for what is kept until then
+
+
+class GetOutcome(NamedTuple):
+    """What became of the change that a group drives."""
+
+    token: Token
+
+
+class OutcomeReply(NamedTuple):
+    """The outcome as it is now."""
+
+    outcome: U8  # Outcome
+
+
+class DropLink(NamedTuple):
+    """Take one name from an inode that lives in this group; once for each token."""
+
+    token: Token
+    coordinator: U16
     ino: U64
 
 
@@ -633,7 +804,9 @@ OPERATIONS = _table(
     Operation(Op.REMOVE_DIRECTORY, RemoveDirectory, Empty, True),
     Operation(Op.RENAME, Rename, Empty, True),
     Operation(Op.READ_DIRECTORY, ReadDirectory, ReadDirectoryReply, False),
+    Operation(Op.GET_PARTS, GetParts, PartsReply, False),
     Operation(Op.GET_ATTRIBUTES, GetAttributes, AttributesReply, False),
+    Operation(Op.GET_MANY_ATTRIBUTES, GetManyAttributes, ManyAttributesReply, False),
     Operation(Op.SET_ATTRIBUTES, SetAttributes, AttributesReply, True),
     Operation(Op.RECORD_READS, RecordReads, Empty, False),  # a maximum: repeats do no harm
     Operation(Op.CHECK_ACCESS, CheckAccess, AccessReply, False),
@@ -641,7 +814,7 @@ OPERATIONS = _table(
     Operation(Op.READ_LINK, ReadLink, ReadLinkReply, False),
     Operation(Op.MAKE_SPECIAL, MakeSpecial, AttributesReply, True),
     Operation(Op.LINK, Link, AttributesReply, True),
-    Operation(Op.CHANGE_LINKS, ChangeLinks, ChangeLinksReply, False),  # a token: as good as a slot
+    Operation(Op.CHANGE_LINKS, ChangeLinks, AttributesReply, False),  # a token: as good as a slot
     Operation(Op.SETTLE_LINKS, SettleLinks, Empty, False),
     Operation(Op.GET_XATTR, GetXattr, XattrReply, False),
     Operation(Op.SET_XATTR, SetXattr, Empty, True),
@@ -652,6 +825,17 @@ OPERATIONS = _table(
     Operation(Op.TRUNCATE, Truncate, AttributesReply, True),
     Operation(Op.MAKE_INODE, MakeInode, AttributesReply, True),
     Operation(Op.DROP_INODE, DropInode, Empty, True),
+    # known by their tokens: repeats do no harm
+    Operation(Op.PREPARE_NAME, PrepareName, PreparedName, False),
+    Operation(Op.PREPARE_PARENT, PrepareParent, Empty, False),
+    Operation(Op.SEAL_DIRECTORY, SealDirectory, SealedDirectory, False),
+    Operation(Op.REGISTER_PART, RegisterPart, AttributesReply, False),
+    Operation(Op.LOCK_MOVES, LockMoves, Empty, False),
+    Operation(Op.CONCLUDE, Conclude, Empty, False),
+    Operation(Op.GET_OUTCOME, GetOutcome, OutcomeReply, False),
+    Operation(Op.DROP_LINK, DropLink, Empty, False),
+    Operation(Op.GET_PART, GetPart, AttributesReply, False),
+    Operation(Op.SET_PART, SetPart, Empty, False),
     Operation(Op.READ_CHUNK, ReadChunk, ReadChunkReply, False),
     Operation(Op.WRITE_CHUNK, WriteChunk, WriteChunkReply, True),
     Operation(Op.SYNC_FILE, SyncFile, Empty, False),

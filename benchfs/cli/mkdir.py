@@ -17,6 +17,9 @@ def mkdir(
     mode: Annotated[
         str | None, typer.Option("-m", "--mode", help="Octal, such as 755, whatever the umask.")
     ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Spread the entries over the cluster.")
+    ] = False,
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -27,9 +30,9 @@ def mkdir(
         for path in paths:
             there = parents and await fs.isdir(path)
             if parents:
-                await fs.makedirs(path, exist_ok=True)
+                await fs.makedirs(path, exist_ok=True, wide=wide or None)
             else:
-                await fs.mkdir(path)
+                await fs.mkdir(path, wide=wide or None)
             if bits is not None and not there:
                 await fs.chmod(path, bits)
 

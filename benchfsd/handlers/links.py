@@ -1,4 +1,4 @@
-"""Operations on links: make and read symbolic ones, make and remove names of files elsewhere.
+"""Operations on links: make and read symbolic ones, make names of files elsewhere.
 
 The steps of a hard link across groups are said in `benchfsd/links.py`; here they are put together,
 also after a restart.
@@ -16,22 +16,19 @@ from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
     ChangeLinks,
-    ChangeLinksReply,
-    Code,
     Empty,
-    GetAttributes,
     Link,
     MakeSpecial,
     MakeSymlink,
     Op,
     ReadLink,
     SettleLinks,
-    Unlink,
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.guard import between_nodes
 from benchfsd.handlers import once
+from benchfsd.handlers.changes import Changes
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import Intent, IntentKind
@@ -40,34 +37,22 @@ RETRY_FIRST_SECONDS = 0.1
 RETRY_MOST_SECONDS = 5.0
 
 
-async def require_owner(node: Node, request: Request, ino: int | None, name: bytes) -> None:
-    """Raise EPERM unless the caller owns the inode, which may be at home anywhere."""
-    if ino is None:
-        return
-    home = home_group(ino)
-    if node.leads(home):
-        victim = node.namespace(home).inodes.get(ino)
-    else:
-        answer = await node.call_group(home, GetAttributes(ino))
-        victim = cast(AttributesReply, answer.message).attributes
-    node.guard.sticky_removal(request, victim, name)
-
-
 class HardLinks:
     """The handlers of one node, and what they leave to be finished."""
 
-    def __init__(self, node: Node, purger: Purger) -> None:
+    def __init__(self, node: Node, purger: Purger, changes: Changes) -> None:
         self._node = node
         self._purger = purger
+        self._changes = changes
 
     def table(self) -> dict[Op, Handler]:
         """Operation to handler."""
-        node = self._node
+        node, patient = self._node, self._changes.patient
         return {
-            Op.MAKE_SYMLINK: once.inline(node, self.make_symlink),
-            Op.MAKE_SPECIAL: once.inline(node, self.make_special),
+            Op.MAKE_SYMLINK: patient(once.inline(node, self.make_symlink)),
+            Op.MAKE_SPECIAL: patient(once.inline(node, self.make_special)),
             Op.READ_LINK: self.read_link,
-            Op.LINK: once.either(node, self.link),
+            Op.LINK: patient(once.either(node, self.link)),
             Op.CHANGE_LINKS: between_nodes(self.change_links),
             Op.SETTLE_LINKS: between_nodes(self.settle_links),
         }
@@ -115,8 +100,7 @@ class HardLinks:
             links = node.links(group)
             intent = links.begin_link(message, once.slot_of(request))
             try:
-                linked = await self._change(intent, up=True)
-                assert linked is not None  # a count that went up is not of nothing
+                linked = await self._change(intent)
                 links.finish_link(intent, FileType(linked.type))
             except RemoteError:
                 node.spawn(self._retry(group, intent), "link")
@@ -124,46 +108,13 @@ class HardLinks:
             node.spawn(self._retry(group, intent._replace(kind=IntentKind.SETTLE)), "link")
             return AttributesReply(linked)
 
-    async def unlink(
-        self, request: Request, message: Unlink, ino: int, victim: int | None
-    ) -> tuple[object, ...]:
-        """UNLINK of an entry whose inode is at home in another group.
-
-        `victim`: the inode, if only its owner may do this.
-        """
-        node, group = self._node, request.envelope.group
-        async with node.lock(message.parent, message.name):
-            await require_owner(node, request, victim, message.name)
-            links = node.links(group)
-            entry = node.namespace(group).find_entry(message.parent, message.name)
-            if entry is None or entry.ino != ino:
-                raise RemoteError(Code.NOT_READY, "the name was changed: try again", message.name)
-            intent = links.begin_unlink(message, ino, once.slot_of(request))
-            try:
-                return await self._finish_unlink(group, intent)
-            except RemoteError:
-                node.spawn(self._retry(group, intent), "unlink")
-                raise
-
-    async def _finish_unlink(self, group: int, intent: Intent) -> Empty:
-        try:
-            await self._change(intent, up=False)
-        except RemoteError as exc:
-            if exc.code >= Code.STALE_EPOCH:
-                raise
-            # there is no such inode: its name can go all the same
-        reply = self._node.links(group).finish_unlink(intent)
-        settle = intent._replace(kind=IntentKind.SETTLE)
-        self._node.spawn(self._retry(group, settle), "unlink")
-        return reply
-
-    async def _change(self, intent: Intent, *, up: bool) -> Attributes | None:
+    async def _change(self, intent: Intent) -> Attributes:
         node, home = self._node, home_group(intent.ino)
-        request = ChangeLinks(intent.ino, intent.token, up)
+        request = ChangeLinks(intent.ino, intent.token)
         if node.leads(home):
-            return self._change_here(home, request).attributes
+            return node.links(home).change_links(request).attributes
         answer = await node.call_group(home, request)
-        return cast(ChangeLinksReply, answer.message).attributes
+        return cast(AttributesReply, answer.message).attributes
 
     async def _settle(self, intent: Intent, *, keep: bool) -> None:
         node, home = self._node, home_group(intent.ino)
@@ -194,11 +145,7 @@ class HardLinks:
         if node.namespace(group).intents.get(intent.kind, intent.ino) is None:
             return
         links = node.links(group)
-        if intent.kind is IntentKind.UNLINK:
-            reply = await self._finish_unlink(group, intent)
-            if intent.call is not None:
-                once.record(node, group, intent.call, reply)
-        elif intent.kind is IntentKind.LINK:
+        if intent.kind is IntentKind.LINK:
             await self._settle(intent, keep=False)
             links.abort_link(intent)
         else:
@@ -211,7 +158,7 @@ class HardLinks:
         """CHANGE_LINKS."""
         group = request.envelope.group
         self._node.require(group, request.envelope.epoch)
-        return Reply(self._change_here(group, cast(ChangeLinks, request.message)))
+        return Reply(self._node.links(group).change_links(cast(ChangeLinks, request.message)))
 
     def settle_links(self, request: Request) -> Reply:
         """SETTLE_LINKS."""
@@ -219,12 +166,6 @@ class HardLinks:
         self._node.require(group, request.envelope.epoch)
         self._settle_here(group, cast(SettleLinks, request.message))
         return Reply(Empty())
-
-    def _change_here(self, group: int, message: ChangeLinks) -> ChangeLinksReply:
-        reply, purge = self._node.links(group).change_links(message)
-        if purge is not None:
-            self._purger.add(group, purge)
-        return reply
 
     def _settle_here(self, group: int, message: SettleLinks) -> None:
         purge = self._node.links(group).settle_links(message)

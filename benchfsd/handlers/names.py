@@ -21,41 +21,41 @@ from benchfs.rpc.messages import (
     Op,
     Open,
     ReadDirectory,
+    ReadDirectoryReply,
     RemoveDirectory,
-    Rename,
     Unlink,
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
+from benchfsd.access import removal
 from benchfsd.handlers import once
-from benchfsd.handlers.links import HardLinks, require_owner
+from benchfsd.handlers.changes import Changes, released
+from benchfsd.holds import Held
 from benchfsd.inodes import inherit
 from benchfsd.namespace import Namespace
 from benchfsd.node import Node
-from benchfsd.purge import Purger
 from benchfsd.rows import Intent
 
 
 class NameHandlers:
     """The handlers of one node."""
 
-    def __init__(self, node: Node, purger: Purger, hard_links: HardLinks) -> None:
+    def __init__(self, node: Node, changes: Changes) -> None:
         self._node = node
-        self._purger = purger
-        self._hard_links = hard_links
+        self._changes = changes
 
     def table(self) -> dict[Op, Handler]:
         """Operation to handler."""
         node = self._node
-        return {
+        handlers: dict[Op, Handler] = {
             Op.LOOKUP: self.lookup,
-            Op.READ_DIRECTORY: self.read_directory,
             Op.OPEN: once.inline(node, self.open),
             Op.UNLINK: once.either(node, self.unlink),
-            Op.RENAME: once.either(node, self.rename),
             Op.MAKE_DIRECTORY: once.waiting(node, self.make_directory),
             Op.REMOVE_DIRECTORY: once.waiting(node, self.remove_directory),
         }
+        waiting = {op: self._changes.patient(handler) for op, handler in handlers.items()}
+        return {**waiting, Op.READ_DIRECTORY: self.read_directory}
 
     def lookup(self, request: Request) -> Reply:
         """LOOKUP."""
@@ -65,17 +65,33 @@ class NameHandlers:
         self._node.guard.search(request, names, message.parent)
         return Reply(names.lookup(message))
 
-    def read_directory(self, request: Request) -> Reply:
-        """READ_DIRECTORY."""
+    def read_directory(self, request: Request) -> Reply | Awaitable[Reply]:
+        """READ_DIRECTORY. What was coming when it was asked is there, or is not to come."""
         group = request.envelope.group
         self._node.require(group, request.envelope.epoch)
-        message, names = cast(ReadDirectory, request.message), self._node.namespace(group)
-        with_attributes = self._node.guard.listing(request, names, message.ino)
+        message = cast(ReadDirectory, request.message)
+        arriving = self._node.namespace(group).holds.arriving(message.ino)
+        if arriving:
+            return self._read_later(request, message, arriving)
+        return Reply(self._page(request, message))
+
+    async def _read_later(
+        self, request: Request, message: ReadDirectory, arriving: set[bytes]
+    ) -> Reply:
+        group = request.envelope.group
+        for token in arriving:
+            held = Held(group, token, "something is being renamed into this directory")
+            await released(self._node, held, request.deadline)
+        return Reply(self._page(request, message))
+
+    def _page(self, request: Request, message: ReadDirectory) -> ReadDirectoryReply:
+        names = self._node.namespace(request.envelope.group)
+        searchable = self._node.guard.listing(request, names, message.ino)
         page = names.read_directory(message)
-        if not with_attributes:
-            bare = tuple(entry._replace(attributes=None) for entry in page.entries)
-            page = page._replace(entries=bare)
-        return Reply(page)
+        if searchable:
+            return page
+        bare = tuple(entry._replace(attributes=None) for entry in page.entries)
+        return page._replace(entries=bare, searchable=False)
 
     def open(self, request: Request) -> tuple[object, ...]:
         """OPEN. On a full disk what is there can be opened, with `create` too."""
@@ -97,45 +113,20 @@ class NameHandlers:
             )
 
     def unlink(self, request: Request) -> tuple[object, ...] | Awaitable[tuple[object, ...]]:
-        """UNLINK: the chunks are removed afterwards, by the intent that the removal wrote.
+        """UNLINK: the chunks, or an inode elsewhere, go afterwards, as the removal wrote down."""
+        node, message = self._node, cast(Unlink, request.message)
+        names = node.namespace(request.envelope.group)
+        user = node.guard.user(request.caller)
+        if removal(user, names, message.parent, message.name) is not None:
+            return self._unlink_of_others(request, message)
+        return self._changes.answered(request, names.unlink(message))
 
-        One transaction, unless the inode is at home in another group.
-        """
-        node, group = self._node, request.envelope.group
-        message, names = cast(Unlink, request.message), node.namespace(group)
-        victim = node.guard.removal(request, names, message.parent, message.name)
-        entry = names.find_entry(message.parent, message.name)
-        if entry is not None and entry.type != FileType.DIRECTORY and entry.ino >> 48 != group:
-            return self._hard_links.unlink(request, message, entry.ino, victim)
-        removed = names.unlink(message)
-        if removed.purge is not None:
-            self._purger.add(group, removed.purge)
-        return removed.reply
-
-    def rename(self, request: Request) -> tuple[object, ...] | Awaitable[tuple[object, ...]]:
-        """RENAME; a replaced file's chunks go as in UNLINK."""
-        node, names = self._node, self._node.namespace(request.envelope.group)
-        message = cast(Rename, request.message)
-        moved = node.guard.removal(request, names, message.parent, message.name)
-        replaced = node.guard.arrival(request, names, message)
-        if moved is None and replaced is None:
-            return self._rename(request)
-        return self._rename_of_others(request, moved, replaced)
-
-    async def _rename_of_others(
-        self, request: Request, moved: int | None, replaced: int | None
-    ) -> tuple[object, ...]:
-        message = cast(Rename, request.message)
-        await require_owner(self._node, request, moved, message.name)
-        await require_owner(self._node, request, replaced, message.new_name)
-        return self._rename(request)
-
-    def _rename(self, request: Request) -> tuple[object, ...]:
-        group = request.envelope.group
-        removed = self._node.namespace(group).rename(cast(Rename, request.message))
-        if removed.purge is not None:
-            self._purger.add(group, removed.purge)
-        return removed.reply
+    async def _unlink_of_others(self, request: Request, message: Unlink) -> tuple[object, ...]:
+        """UNLINK where the owner of an inode elsewhere decides."""
+        await self._changes.require_removable(request, message.parent, message.name)
+        removed = self._node.namespace(request.envelope.group).unlink(message)
+        answer = self._changes.answered(request, removed)
+        return answer if isinstance(answer, tuple) else await answer
 
     async def make_directory(self, request: Request) -> tuple[object, ...]:
         """MAKE_DIRECTORY: the inode in a group of its own, then the entry here."""
@@ -151,7 +142,8 @@ class NameHandlers:
             uid, gid = node.guard.owner(request, message.uid, message.gid)
             mode, gid = inherit(parent.mode, parent.gid, wanted_mode, gid, directory=True)
             home = node.env.rng.randrange(node.map.group_count)
-            wanted = MakeInode(message.parent, mode, uid, gid)
+            fanout = min(message.fanout or parent.fanout, node.map.group_count)
+            wanted = MakeInode(message.parent, mode, uid, gid, fanout)
             if node.leads(home):
                 made = node.namespace(home).inodes.make_inode(wanted)
             else:
@@ -159,7 +151,7 @@ class NameHandlers:
                 made = cast(AttributesReply, answer.message)
             ino = made.attributes.ino
             try:
-                names.add_entry(message.parent, message.name, ino, FileType.DIRECTORY)
+                names.add_entry(message.parent, message.name, ino, FileType.DIRECTORY, fanout)
             except RemoteError:
                 if node.leads(home):
                     node.namespace(home).inodes.drop_inode(DropInode(ino))
@@ -175,10 +167,11 @@ class NameHandlers:
         message = cast(RemoveDirectory, request.message)
         names = node.namespace(group)
         async with node.lock(message.parent, message.name):
-            victim = node.guard.removal(request, names, message.parent, message.name)
-            await require_owner(node, request, victim, message.name)
-            intent = names.begin_rmdir(message, once.slot_of(request))
-            return await finish_rmdir(node, group, intent)
+            await self._changes.require_removable(request, message.parent, message.name)
+            if not names.is_wide(message.parent, message.name):
+                intent = names.begin_rmdir(message, once.slot_of(request))
+                return await finish_rmdir(node, group, intent)
+        return await self._changes.remove_directory(request)
 
 
 async def finish_rmdir(node: Node, group: int, intent: Intent) -> Empty:

@@ -67,7 +67,7 @@ def either(
     """The handler of a mutation that has to wait for some requests, and need not for others.
 
     `act` decides: it does its work and returns the reply, or returns an awaitable that does all
-    of it and does not await after its last effect.
+    of it and does not await after its last effect, or stores the answer with that: `record`.
     """
     running: dict[tuple[int, Call], asyncio.Future[Reply]] = {}
 
@@ -100,7 +100,8 @@ def either(
     ) -> Reply:
         try:
             message = await work
-            record(node, group, call, message)
+            if not node.slots.has_answered(group, call):  # else it did so with its effect
+                record(node, group, call, message)
             reply = Reply(message)
             outcome.set_result(reply)
             return reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -20,8 +21,13 @@ from benchfs.instance import find
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
+    AttributesReply,
     Code,
+    Conclude,
+    DropLink,
+    Empty,
     GetMap,
+    GetOutcome,
     GroupRecord,
     LayoutRecord,
     Lookup,
@@ -30,6 +36,8 @@ from benchfs.rpc.messages import (
     Open,
     OpenReply,
     ReadChunk,
+    Rename,
+    RenameHow,
     Unlink,
     WriteChunk,
 )
@@ -116,8 +124,43 @@ async def test_a_repeated_mutation_gets_the_answer_it_got_before(direct: Direct)
     with pytest.raises(RemoteError) as failure:
         await call(create, 2)
     assert failure.value.code == Code.STALE_SEQUENCE
-    made = await call(MakeDirectory(ROOT_INO, b"dir", 0o700, 0, 0), 4)
-    assert await call(MakeDirectory(ROOT_INO, b"dir", 0o700, 0, 0), 4) == made
+    made = await call(MakeDirectory(ROOT_INO, b"dir", 0o700, 0, 0, 0), 4)
+    assert await call(MakeDirectory(ROOT_INO, b"dir", 0o700, 0, 0, 0), 4) == made
+
+
+async def test_a_repeated_rename_between_groups_is_not_done_again(direct: Direct) -> None:
+    names = await direct.node(0)
+
+    async def call(request: tuple[object, ...], sequence: int) -> tuple[object, ...]:
+        answer = await names.call(request, timeout=5, group=0, epoch=1, slot=9, sequence=sequence)
+        return answer.message
+
+    made = await call(MakeDirectory(ROOT_INO, b"there", 0o700, 0, 0, 1), 1)
+    assert isinstance(made, AttributesReply)
+    there = made.attributes.ino
+    create = Open(ROOT_INO, b"here", True, True, 0o600, 0, 0, LAYOUT)
+    await call(create, 2)
+    rename = Rename(ROOT_INO, b"here", there, b"now", there >> 48, RenameHow.REPLACE)
+    first, again = await asyncio.gather(call(rename, 3), call(rename, 3))
+    assert first == again == Empty()
+    await call(create, 4)
+    assert await call(create._replace(exclusive=False), 5)
+    with pytest.raises(RemoteError) as failure:
+        await call(rename, 3)
+    assert failure.value.code == Code.STALE_SEQUENCE
+    absent = rename._replace(name=b"absent")
+    for _ in range(2):
+        with pytest.raises(RemoteError) as failure:
+            await call(absent, 6)
+        assert failure.value.code == errno.ENOENT
+
+
+async def test_what_nodes_ask_each_other_is_refused_to_clients(direct: Direct) -> None:
+    names = await direct.node(0)
+    for request in (Conclude(bytes(16), True), GetOutcome(bytes(16)), DropLink(bytes(16), 0, 99)):
+        with pytest.raises(RemoteError) as failure:
+            await names.call(request, timeout=5, group=0, epoch=1)
+        assert failure.value.code == errno.EPERM
 
 
 async def test_a_repeated_write_does_not_undo_a_later_one(direct: Direct) -> None:

@@ -267,22 +267,6 @@ async def test_rename(fs: benchfs.AsyncClient) -> None:
         await fs.stat("/d/two")
 
 
-async def test_rename_between_groups_says_that_it_is_not_supported_yet(
-    fs: benchfs.AsyncClient,
-) -> None:
-    await fs.write_bytes("/f", b"1")
-    inos = set()
-    for number in range(20):  # one of them has another home group than the root
-        await fs.mkdir(f"/d{number}")
-        inos.add((await fs.stat(f"/d{number}")).st_ino >> 48)
-        if inos != {0}:
-            with pytest.raises(OSError, match="not supported yet") as failure:
-                await fs.rename("/f", f"/d{number}/f")
-            assert failure.value.errno == errno.EXDEV
-            return
-    pytest.fail("no directory got a home group of its own")
-
-
 async def test_attributes(fs: benchfs.AsyncClient) -> None:
     await fs.write_bytes("/f", b"12345")
     await fs.chmod("/f", 0o640)

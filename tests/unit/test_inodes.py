@@ -388,7 +388,7 @@ def test_a_file_removed_while_it_is_truncated(names: Namespace, file: Attributes
 def test_a_directory_inode_is_made_in_its_home(memory: MemoryRows, env: FixedEnv) -> None:
     home = Namespace(5, memory, env)
 
-    made = home.inodes.make_inode(MakeInode(ROOT_INO, 0o41777, 1, 2)).attributes
+    made = home.inodes.make_inode(MakeInode(ROOT_INO, 0o41777, 1, 2, 1)).attributes
 
     assert home_group(made.ino) == 5
     assert (made.type, made.mode, made.uid, made.gid) == (FileType.DIRECTORY, 0o1777, 1, 2)
@@ -401,7 +401,7 @@ def test_a_dropped_directory_is_gone_and_dropping_it_again_is_done(
     memory: MemoryRows, env: FixedEnv
 ) -> None:
     home = Namespace(5, memory, env)
-    ino = home.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 1, 2)).attributes.ino
+    ino = home.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 1, 2, 1)).attributes.ino
 
     home.inodes.drop_inode(DropInode(ino))
     home.inodes.drop_inode(DropInode(ino))
@@ -413,7 +413,7 @@ def test_a_dropped_directory_is_gone_and_dropping_it_again_is_done(
 
 def test_a_directory_with_an_entry_is_not_dropped(memory: MemoryRows, env: FixedEnv) -> None:
     home = Namespace(5, memory, env)
-    ino = home.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 1, 2)).attributes.ino
+    ino = home.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 1, 2, 1)).attributes.ino
     home.open(Open(ino, b"f", True, True, 0o644, 0, 0, LAYOUT))
     before = memory.snapshot()
 
@@ -427,7 +427,7 @@ def test_a_directory_with_an_entry_is_not_dropped(memory: MemoryRows, env: Fixed
 @pytest.mark.parametrize("wrong", ["count", "entry"])
 def test_a_wrong_count_loses_no_entry(memory: MemoryRows, env: FixedEnv, wrong: str) -> None:
     home = Namespace(5, memory, env)
-    made = home.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 1, 2)).attributes
+    made = home.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 1, 2, 1)).attributes
     if wrong == "count":
         home.inodes.put(made._replace(entries=1))
     else:

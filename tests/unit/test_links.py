@@ -12,6 +12,7 @@ from benchfs.rpc.messages import (
     Attributes,
     ChangeLinks,
     Code,
+    DropLink,
     LayoutRecord,
     Link,
     Lookup,
@@ -21,12 +22,14 @@ from benchfs.rpc.messages import (
     Open,
     ReadLink,
     Rename,
+    RenameHow,
     SettleLinks,
     SetXattr,
     Unlink,
 )
 from benchfsd.links import LINKS_MOST, Links
 from benchfsd.namespace import Namespace
+from benchfsd.renaming import RenamingNamespace
 from benchfsd.rows import IntentKind
 from benchfsd.xattrs import Xattrs
 from tests.unit.memory_rows import MemoryRows
@@ -41,10 +44,10 @@ class Groups:
     def __init__(self) -> None:
         self.env: FixedEnv = fixed_env(1)
         self.rows = MemoryRows()
-        self.here = Namespace(HERE, self.rows, self.env)
-        self.there = Namespace(THERE, self.rows, self.env)
+        self.here = RenamingNamespace(HERE, self.rows, self.env)
+        self.there = RenamingNamespace(THERE, self.rows, self.env)
         self.here.inodes.format_root(10, 20)
-        made = self.there.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 10, 20))
+        made = self.there.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 10, 20, 1))
         self.directory = made.attributes.ino
         self.links = Links(self.here, self.rows, self.env)
         self.home = Links(self.there, self.rows, self.env)
@@ -76,7 +79,7 @@ def refused(code: int, groups: Groups, call: Callable[[], object]) -> None:
 
 def link_across(groups: Groups, name: bytes = b"link") -> None:
     intent = groups.links.begin_link(Link(ROOT_INO, name, groups.file.ino))
-    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token, True))
+    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token))
     groups.links.finish_link(intent, FileType.FILE)
     groups.home.settle_links(SettleLinks(groups.file.ino, intent.token, True))
     groups.links.forget(intent._replace(kind=IntentKind.SETTLE))
@@ -182,7 +185,7 @@ def test_a_file_has_no_more_names_than_the_limit(groups: Groups) -> None:
 
     link = Link(groups.directory, b"x", groups.file.ino)
     refused(errno.EMLINK, groups, lambda: groups.home.link(link))
-    change = ChangeLinks(groups.file.ino, 7, True)
+    change = ChangeLinks(groups.file.ino, 7)
     refused(errno.EMLINK, groups, lambda: groups.home.change_links(change))
 
 
@@ -198,29 +201,16 @@ def test_an_entry_can_point_to_another_group(groups: Groups) -> None:
     assert groups.here.intents.pending() == []
 
 
-def test_each_change_counts_once_however_often_it_comes(groups: Groups) -> None:
-    up, down = ChangeLinks(groups.file.ino, 1, True), ChangeLinks(groups.file.ino, 2, False)
-
+def test_each_name_counts_once_however_often_it_comes(groups: Groups) -> None:
     for _ in range(3):
-        groups.home.change_links(up)
-    assert groups.nlink() == 2
-    for _ in range(3):
-        groups.home.change_links(down)
-    assert groups.nlink() == 1
+        linked = groups.home.change_links(ChangeLinks(groups.file.ino, 1))
 
-
-def test_a_repeated_removal_of_the_last_name_is_the_same_removal(groups: Groups) -> None:
-    down = ChangeLinks(groups.file.ino, 2, False)
-
-    reply, purge = groups.home.change_links(down)
-    assert (reply.attributes, groups.nlink()) == (None, None)
-    assert purge is not None
-    assert groups.home.change_links(down) == (reply, None)
+    assert linked.attributes.nlink == groups.nlink() == 2
 
 
 def test_a_link_that_was_cut_short_is_undone(groups: Groups) -> None:
     intent = groups.links.begin_link(Link(ROOT_INO, b"link", groups.file.ino))
-    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token, True))
+    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token))
 
     (found,) = groups.here.intents.pending()
     for _ in range(2):
@@ -234,7 +224,7 @@ def test_a_link_that_was_cut_short_is_undone(groups: Groups) -> None:
 
 def test_a_file_whose_other_name_went_meanwhile_goes_with_the_undone_link(groups: Groups) -> None:
     intent = groups.links.begin_link(Link(ROOT_INO, b"link", groups.file.ino))
-    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token, True))
+    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token))
     groups.there.unlink(Unlink(groups.directory, b"file"))
     assert groups.nlink() == 1
 
@@ -257,7 +247,7 @@ def test_one_link_of_an_inode_is_made_at_a_time_in_a_group(groups: Groups) -> No
     again = Link(ROOT_INO, b"two", groups.file.ino)
     refused(Code.NOT_READY, groups, lambda: groups.links.begin_link(again))
 
-    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token, True))
+    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token))
     groups.links.finish_link(intent, FileType.FILE)
     refused(Code.NOT_READY, groups, lambda: groups.links.begin_link(again))
 
@@ -269,24 +259,42 @@ def test_a_name_that_was_taken_meanwhile_refuses_the_link(groups: Groups) -> Non
     refused(errno.EEXIST, groups, lambda: groups.links.finish_link(intent, FileType.FILE))
 
 
-def test_a_name_elsewhere_is_removed_after_its_count(groups: Groups) -> None:
+def test_a_name_elsewhere_is_removed_before_its_count_once_for_each_token(groups: Groups) -> None:
     link_across(groups)
-    intent = groups.links.begin_unlink(Unlink(ROOT_INO, b"link"), groups.file.ino)
-    assert groups.here.find_entry(ROOT_INO, b"link") is not None
 
-    groups.home.change_links(ChangeLinks(groups.file.ino, intent.token, False))
-    for _ in range(2):
-        groups.links.finish_unlink(intent)
+    drop = groups.here.unlink(Unlink(ROOT_INO, b"link")).drop
 
+    assert drop is not None
+    assert drop.drop == groups.file.ino
     assert groups.here.find_entry(ROOT_INO, b"link") is None
+    assert groups.nlink() == 2
+    for _ in range(3):
+        groups.there.drop_link(DropLink(drop.token, HERE, groups.file.ino))
     assert groups.nlink() == 1
-    (left,) = groups.here.intents.pending()
-    assert left.kind is IntentKind.SETTLE
 
 
-def test_a_name_that_is_being_removed_is_not_renamed(groups: Groups) -> None:
+def test_a_name_elsewhere_is_replaced_and_its_count_goes_down(groups: Groups) -> None:
     link_across(groups)
-    groups.links.begin_unlink(Unlink(ROOT_INO, b"link"), groups.file.ino)
+    groups.create(groups.here, ROOT_INO, b"other")
 
-    rename = Rename(ROOT_INO, b"link", ROOT_INO, b"other")
-    refused(Code.NOT_READY, groups, lambda: groups.here.rename(rename))
+    removed = groups.here.rename(
+        Rename(ROOT_INO, b"other", ROOT_INO, b"link", HERE, RenameHow.REPLACE)
+    )
+
+    assert removed is not None
+    assert removed.drop is not None
+    groups.there.drop_link(DropLink(removed.drop.token, HERE, groups.file.ino))
+    assert groups.nlink() == 1
+    assert groups.here.find_entry(ROOT_INO, b"other") is None
+
+
+def test_two_names_elsewhere_of_one_inode_are_removed_at_once(groups: Groups) -> None:
+    link_across(groups, b"one")
+    link_across(groups, b"two")
+
+    drops = [groups.here.unlink(Unlink(ROOT_INO, name)).drop for name in (b"one", b"two")]
+
+    for drop in drops:
+        assert drop is not None
+        groups.there.drop_link(DropLink(drop.token, HERE, groups.file.ino))
+    assert groups.nlink() == 1

@@ -23,12 +23,13 @@ from benchfs.rpc.messages import (
     ReadDirectoryReply,
     RemoveDirectory,
     Rename,
+    RenameHow,
     ReportSize,
     SetAttributes,
     Unlink,
 )
 from benchfsd import rows
-from benchfsd.namespace import Namespace
+from benchfsd.renaming import RenamingNamespace as Namespace
 from benchfsd.rows import Call, Intent, IntentKind
 from tests.unit.memory_rows import MemoryRows
 
@@ -57,6 +58,11 @@ def names(memory: MemoryRows, env: FixedEnv) -> Namespace:
     return namespace
 
 
+def renamed(parent: int, name: bytes, new_parent: int, new_name: bytes) -> Rename:
+    """A rename inside this group."""
+    return Rename(parent, name, new_parent, new_name, 0, RenameHow.REPLACE)
+
+
 def create(names: Namespace, name: bytes, parent: int = ROOT_INO) -> Attributes:
     made = names.open(Open(parent, name, True, True, 0o640, 10, 20, LAYOUT)).attributes
     assert made is not None
@@ -65,7 +71,7 @@ def create(names: Namespace, name: bytes, parent: int = ROOT_INO) -> Attributes:
 
 def make_directory(names: Namespace, name: bytes, parent: int = ROOT_INO) -> int:
     """A directory whose home is the group of its entry."""
-    ino = names.inodes.make_inode(MakeInode(parent, 0o755, 10, 20)).attributes.ino
+    ino = names.inodes.make_inode(MakeInode(parent, 0o755, 10, 20, 1)).attributes.ino
     names.add_entry(parent, name, ino, FileType.DIRECTORY)
     return ino
 
@@ -117,7 +123,7 @@ def test_a_created_file_has_what_was_asked_for(
         fanout=0,
         layout=LAYOUT,
     )
-    assert names.lookup(Lookup(ROOT_INO, b"new")) == (reply.ino, FileType.FILE, reply.attributes)
+    assert names.lookup(Lookup(ROOT_INO, b"new")) == (reply.ino, FileType.FILE, reply.attributes, 0)
 
 
 def test_a_create_shows_in_its_directory(names: Namespace, env: FixedEnv) -> None:
@@ -156,7 +162,7 @@ def test_open_of_a_directory_says_that_it_is_one(names: Namespace, memory: Memor
 def test_an_inode_of_another_group_comes_without_attributes(names: Namespace) -> None:
     names.add_entry(ROOT_INO, b"far", ELSEWHERE, FileType.DIRECTORY)
 
-    assert names.lookup(Lookup(ROOT_INO, b"far")) == (ELSEWHERE, FileType.DIRECTORY, None)
+    assert names.lookup(Lookup(ROOT_INO, b"far")) == (ELSEWHERE, FileType.DIRECTORY, None, 0)
     reply = names.open(Open(ROOT_INO, b"far", False, False, 0, 0, 0, LAYOUT))
     assert reply == OpenReply(ELSEWHERE, FileType.DIRECTORY, created=False, attributes=None)
 
@@ -208,7 +214,7 @@ def test_nothing_gets_an_impossible_name(
     refused(code, names, memory, lambda: names.open(message))
     refused(code, names, memory, lambda: names.check_absent(ROOT_INO, name))
     refused(code, names, memory, lambda: names.add_entry(ROOT_INO, name, 7, FileType.FILE))
-    refused(code, names, memory, lambda: names.rename(Rename(ROOT_INO, b"file", ROOT_INO, name)))
+    refused(code, names, memory, lambda: names.rename(renamed(ROOT_INO, b"file", ROOT_INO, name)))
     refused(errno.ENOENT, names, memory, lambda: names.lookup(Lookup(ROOT_INO, name)))
     refused(errno.ENOENT, names, memory, lambda: names.unlink(Unlink(ROOT_INO, name)))
 
@@ -236,8 +242,8 @@ OPERATIONS_IN = [
     lambda names, ino: names.remove_entry(ino, b"x", 7),
     lambda names, ino: names.unlink(Unlink(ino, b"x")),
     lambda names, ino: names.begin_rmdir(RemoveDirectory(ino, b"x")),
-    lambda names, ino: names.rename(Rename(ino, b"x", ROOT_INO, b"y")),
-    lambda names, ino: names.rename(Rename(ROOT_INO, b"file", ino, b"y")),
+    lambda names, ino: names.rename(renamed(ino, b"x", ROOT_INO, b"y")),
+    lambda names, ino: names.rename(renamed(ROOT_INO, b"file", ino, b"y")),
     lambda names, ino: names.read_directory(ReadDirectory(ino, b"", 10)),
 ]
 
@@ -409,8 +415,8 @@ def test_while_a_directory_is_removed_its_name_stays(names: Namespace, memory: M
     names.begin_rmdir(RemoveDirectory(ROOT_INO, b"dir"))
 
     for call in (
-        lambda: names.rename(Rename(ROOT_INO, b"dir", ROOT_INO, b"new")),
-        lambda: names.rename(Rename(ROOT_INO, b"other", ROOT_INO, b"dir")),
+        lambda: names.rename(renamed(ROOT_INO, b"dir", ROOT_INO, b"new")),
+        lambda: names.rename(renamed(ROOT_INO, b"other", ROOT_INO, b"dir")),
         lambda: names.begin_rmdir(RemoveDirectory(ROOT_INO, b"dir")),
     ):
         refused(Code.NOT_READY, names, memory, call)
@@ -434,7 +440,7 @@ def test_rename_within_a_directory(names: Namespace, env: FixedEnv) -> None:
     before = root(names)
     env.clock.advance(1)
 
-    removed = names.rename(Rename(ROOT_INO, b"old", ROOT_INO, b"new"))
+    removed = names.rename(renamed(ROOT_INO, b"old", ROOT_INO, b"new"))
 
     now_ns = env.clock.time_ns()
     assert removed.purge is None
@@ -451,7 +457,7 @@ def test_rename_to_another_directory_of_the_group(names: Namespace) -> None:
     made = create(names, b"old")
     ino = make_directory(names, b"dir")
 
-    names.rename(Rename(ROOT_INO, b"old", ino, b"new"))
+    names.rename(renamed(ROOT_INO, b"old", ino, b"new"))
 
     assert listed(names) == [b"dir"]
     assert listed(names, ino) == [b"new"]
@@ -464,7 +470,7 @@ def test_rename_over_a_file_purges_it(names: Namespace, far: bool) -> None:
     ino = make_directory(names, b"dir") if far else ROOT_INO
     made, replaced = create(names, b"old"), create(names, b"new", ino)
 
-    removed = names.rename(Rename(ROOT_INO, b"old", ino, b"new"))
+    removed = names.rename(renamed(ROOT_INO, b"old", ino, b"new"))
 
     assert removed.purge is not None
     assert (removed.purge.kind, removed.purge.ino) == (IntentKind.PURGE, replaced.ino)
@@ -484,7 +490,7 @@ def test_rename_to_itself_or_to_another_name_of_the_file_does_nothing(
     before = memory.snapshot()
 
     for new_name in (b"one", b"two"):
-        assert names.rename(Rename(ROOT_INO, b"one", ROOT_INO, new_name)).purge is None
+        assert names.rename(renamed(ROOT_INO, b"one", ROOT_INO, new_name)).purge is None
 
     assert memory.snapshot() == before
 
@@ -494,7 +500,7 @@ def test_a_directory_is_renamed_in_its_directory(names: Namespace, env: FixedEnv
     create(names, b"file", ino)
     env.clock.advance(1)
 
-    names.rename(Rename(ROOT_INO, b"old", ROOT_INO, b"new"))
+    names.rename(renamed(ROOT_INO, b"old", ROOT_INO, b"new"))
 
     assert listed(names) == [b"new"]
     assert listed(names, ino) == [b"file"]
@@ -504,7 +510,7 @@ def test_a_directory_is_renamed_in_its_directory(names: Namespace, env: FixedEnv
 def test_a_directory_of_another_group_is_renamed_too(names: Namespace) -> None:
     names.add_entry(ROOT_INO, b"far", ELSEWHERE, FileType.DIRECTORY)
 
-    names.rename(Rename(ROOT_INO, b"far", ROOT_INO, b"farther"))
+    names.rename(renamed(ROOT_INO, b"far", ROOT_INO, b"farther"))
 
     assert names.lookup(Lookup(ROOT_INO, b"farther")).ino == ELSEWHERE
 
@@ -512,7 +518,7 @@ def test_a_directory_of_another_group_is_renamed_too(names: Namespace) -> None:
 def test_rename_over_an_empty_directory_replaces_it(names: Namespace) -> None:
     ino, replaced = make_directory(names, b"old"), make_directory(names, b"new")
 
-    removed = names.rename(Rename(ROOT_INO, b"old", ROOT_INO, b"new"))
+    removed = names.rename(renamed(ROOT_INO, b"old", ROOT_INO, b"new"))
 
     assert removed.purge is None
     assert names.inodes.find(replaced) is None
@@ -533,26 +539,58 @@ def test_what_rename_refuses(names: Namespace, memory: MemoryRows) -> None:
         (b"file", ROOT_INO, b"empty", errno.EISDIR),
         (b"empty", ROOT_INO, b"file", errno.ENOTDIR),
         (b"empty", ROOT_INO, b"full", errno.ENOTEMPTY),
-        (b"empty", full, b"new", errno.EXDEV),
-        (b"full", full, b"loop", errno.EXDEV),
-        (b"empty", ROOT_INO, b"far", errno.EXDEV),
-        (b"file", ELSEWHERE, b"new", errno.EXDEV),
+        (b"file", GONE, b"new", errno.ENOENT),
     ):
-        message = Rename(ROOT_INO, name, new_parent, new_name)
+        message = renamed(ROOT_INO, name, new_parent, new_name)
         refused(code, names, memory, lambda message=message: names.rename(message))
 
 
-def test_what_is_not_supported_yet_says_so(names: Namespace) -> None:
+def test_a_rename_that_concerns_more_groups_is_left_to_several_steps(
+    names: Namespace, memory: MemoryRows
+) -> None:
     ino = make_directory(names, b"dir")
     make_directory(names, b"other")
+    create(names, b"file")
+    names.add_entry(ROOT_INO, b"far", ELSEWHERE, FileType.DIRECTORY)
+    before = memory.snapshot()
 
     for message in (
-        Rename(ROOT_INO, b"other", ino, b"new"),
-        Rename(ROOT_INO, b"other", ELSEWHERE, b"new"),
+        renamed(ROOT_INO, b"other", ino, b"new"),
+        renamed(ROOT_INO, b"other", ROOT_INO, b"far"),
+        renamed(ROOT_INO, b"file", ELSEWHERE, b"new")._replace(new_group=8),
     ):
-        with pytest.raises(RemoteError, match="not supported yet") as caught:
-            names.rename(message)
-        assert caught.value.path == b"other"
+        assert names.rename(message) is None
+    assert memory.snapshot() == before
+
+
+def test_nothing_is_replaced_where_that_was_asked_for(names: Namespace, memory: MemoryRows) -> None:
+    create(names, b"one")
+    create(names, b"two")
+
+    for new_name in (b"one", b"two"):
+        message = renamed(ROOT_INO, b"one", ROOT_INO, new_name)._replace(how=RenameHow.KEEP)
+        refused(errno.EEXIST, names, memory, lambda message=message: names.rename(message))
+    names.rename(renamed(ROOT_INO, b"one", ROOT_INO, b"new")._replace(how=RenameHow.KEEP))
+
+    assert listed(names) == [b"new", b"two"]
+
+
+def test_an_exchange_gives_each_the_name_of_the_other(names: Namespace, memory: MemoryRows) -> None:
+    ino, inside = make_directory(names, b"dir"), make_directory(names, b"other")
+    one, two = create(names, b"one"), create(names, b"two", inside)
+
+    def exchange(name: bytes, parent: int, new_name: bytes) -> Rename:
+        return renamed(ROOT_INO, name, parent, new_name)._replace(how=RenameHow.EXCHANGE)
+
+    names.rename(exchange(b"one", inside, b"two"))
+    names.rename(exchange(b"one", ROOT_INO, b"dir"))  # now a file and a directory
+
+    assert names.lookup(Lookup(inside, b"two")).ino == one.ino
+    assert names.lookup(Lookup(ROOT_INO, b"dir")).ino == two.ino
+    assert names.lookup(Lookup(ROOT_INO, b"one")).ino == ino
+    assert (root(names).entries, names.inodes.get(inside).entries) == (3, 1)
+    absent = exchange(b"one", ROOT_INO, b"absent")
+    refused(errno.ENOENT, names, memory, lambda: names.rename(absent))
 
 
 # ---------------------------------------------------------------------------- listing
@@ -580,7 +618,7 @@ def test_pages_hold_each_entry_once_in_order(names: Namespace, most: int) -> Non
 
 
 def test_an_empty_directory_is_one_empty_page(names: Namespace) -> None:
-    assert pages(names, 10) == [ReadDirectoryReply((), more=False)]
+    assert pages(names, 10) == [ReadDirectoryReply((), more=False, searchable=True)]
 
 
 def test_a_page_of_no_entries_would_never_end(names: Namespace) -> None:
@@ -594,8 +632,8 @@ def test_entries_come_with_the_attributes_that_are_here(names: Namespace) -> Non
     names.add_entry(ROOT_INO, b"far", ELSEWHERE, FileType.DIRECTORY)
 
     assert pages(names, 10)[0].entries == (
-        EntryRecord(b"far", ELSEWHERE, FileType.DIRECTORY, None),
-        EntryRecord(b"file", made.ino, FileType.FILE, made),
+        EntryRecord(b"far", ELSEWHERE, FileType.DIRECTORY, None, 0),
+        EntryRecord(b"file", made.ino, FileType.FILE, made, 0),
     )
 
 

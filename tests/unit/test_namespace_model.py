@@ -1,5 +1,9 @@
-"""Any sequence of operations on one group does what a dict of dicts does, over restarts too."""
+"""Any sequence of operations on one group does what a dict of dicts does, over restarts too.
 
+Renames that take several steps run them with this group in all roles.
+"""
+
+import asyncio
 import errno
 import shutil
 import tempfile
@@ -19,6 +23,7 @@ from benchfs.inode import ROOT_INO, FileType
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     DropInode,
+    Empty,
     LayoutRecord,
     Lookup,
     MakeInode,
@@ -26,11 +31,15 @@ from benchfs.rpc.messages import (
     ReadDirectory,
     RemoveDirectory,
     Rename,
+    RenameHow,
     Unlink,
 )
 from benchfsd import rows
+from benchfsd.coordinator import Coordinator
 from benchfsd.database import Database
-from benchfsd.namespace import Namespace
+from benchfsd.namespace import Removed
+from benchfsd.participant import Participant
+from benchfsd.renaming import RenamingNamespace as Namespace
 from benchfsd.rows import IntentKind, Kind, Rows
 from tests.unit.memory_rows import MemoryRows
 
@@ -84,25 +93,51 @@ class Model:
         del self.directories[parent][name]
         del self.directories[ino]
 
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes) -> None:
+    def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, how: RenameHow
+    ) -> None:
         source, destination = self.directory(parent), self.directory(new_parent)
         ino = self.entry(parent, name)
         target = destination.get(new_name)
+        if how is RenameHow.KEEP and target is not None:
+            raise Refusal(errno.EEXIST)
         if target == ino:
             return
-        if ino in self.directories and parent != new_parent:
-            raise Refusal(errno.EXDEV)
-        if target is not None:
-            if target not in self.directories and ino in self.directories:
-                raise Refusal(errno.ENOTDIR)
-            if target in self.directories and ino not in self.directories:
-                raise Refusal(errno.EISDIR)
-            if self.directories.get(target):
-                raise Refusal(errno.ENOTEMPTY)
-            if self.directories.pop(target, None) is None:
-                self.purged.add(target)
+        if how is RenameHow.EXCHANGE:
+            self.exchange(source, name, parent, destination, new_name, new_parent)
+            return
+        if target is not None and (ino in self.directories) != (target in self.directories):
+            raise Refusal(errno.ENOTDIR if ino in self.directories else errno.EISDIR)
+        if parent != new_parent:
+            self.refuse_loop(ino, new_parent)
+        if self.directories.get(target):
+            raise Refusal(errno.ENOTEMPTY)
+        if target is not None and self.directories.pop(target, None) is None:
+            self.purged.add(target)
         del source[name]
         destination[new_name] = ino
+
+    def exchange(  # noqa: PLR0917 (two entries)
+        self, one: dict, name: bytes, parent: int, two: dict, new_name: bytes, new_parent: int
+    ) -> None:
+        if new_name not in two:
+            raise Refusal(errno.ENOENT)
+        if parent != new_parent:
+            self.refuse_loop(one[name], new_parent)
+            self.refuse_loop(two[new_name], parent)
+        one[name], two[new_name] = two[new_name], one[name]
+
+    def refuse_loop(self, ino: int, parent: int) -> None:
+        if ino in {parent, *self.above(parent)}:
+            raise Refusal(errno.EINVAL)
+
+    def above(self, ino: int) -> list[int]:
+        """The directories that a directory is in, up to the root."""
+        found = []
+        while ino != ROOT_INO:
+            (ino,) = (one for one, held in self.directories.items() if ino in held.values())
+            found.append(ino)
+        return found
 
 
 class NamespaceMachine(RuleBasedStateMachine):
@@ -153,7 +188,7 @@ class NamespaceMachine(RuleBasedStateMachine):
     def mkdir(self, parent: int, name: bytes) -> int:
         def steps() -> int:
             self.names.check_absent(parent, name)
-            made = self.names.inodes.make_inode(MakeInode(parent, 0o755, 0, 0)).attributes
+            made = self.names.inodes.make_inode(MakeInode(parent, 0o755, 0, 0, 1)).attributes
             self.names.add_entry(parent, name, made.ino, FileType.DIRECTORY)
             return made.ino
 
@@ -193,12 +228,52 @@ class NamespaceMachine(RuleBasedStateMachine):
             lambda: self.names.unlink(Unlink(parent, name)), lambda: self.model.unlink(parent, name)
         )
 
-    @rule(parent=directories, name=NAMES, new_parent=directories, new_name=NAMES)
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes) -> None:
+    @rule(
+        parent=directories,
+        name=NAMES,
+        new_parent=directories,
+        new_name=NAMES,
+        how=st.sampled_from(RenameHow),
+    )
+    def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, how: RenameHow
+    ) -> None:
+        message = Rename(parent, name, new_parent, new_name, GROUP, how)
         self.same(
-            lambda: self.names.rename(Rename(parent, name, new_parent, new_name)),
-            lambda: self.model.rename(parent, name, new_parent, new_name),
+            lambda: self.steps_of_rename(message),
+            lambda: self.model.rename(parent, name, new_parent, new_name, how),
         )
+
+    def steps_of_rename(self, message: Rename) -> None:
+        """At once, or in the steps that it takes where a directory moves."""
+
+        async def steps() -> None:
+            coordinator = Coordinator(self, self.env)
+            token = await coordinator.rename(GROUP, message, Empty)
+            assert token is not None
+            await coordinator.finish(GROUP, token)
+
+        if self.names.rename(message) is None:
+            asyncio.run(steps())
+
+    def namespace(self, group: int) -> Namespace:
+        assert group == GROUP
+        return self.names
+
+    async def ask(self, group: int, request: tuple[object, ...], reply: type) -> object:
+        answer = await Participant(self, self._removed).act(group, request)
+        assert isinstance(answer, reply)
+        return answer
+
+    async def _removed(self, group: int, removed: Removed) -> None:
+        """What follows is not of this model."""
+
+    async def stored(self) -> None:
+        self.end_of_turn()
+
+    def tell_over(self, token: bytes, groups: list[int]) -> None:
+        for _ in groups:
+            self.names.conclude(token, commit=False)
 
     @rule(parent=directories, name=NAMES)
     def lookup(self, parent: int, name: bytes) -> None:
@@ -246,6 +321,9 @@ class NamespaceMachine(RuleBasedStateMachine):
         }
         assert entries == wanted
         assert set(inodes) == {ROOT_INO, *wanted.values()}
+        assert (self.names.holds.moves(), self.names.holds.all_prepared()) == ([], [])
+        for (parent, _), ino in wanted.items():
+            assert ino not in self.model.directories or inodes[ino].parent == parent
         for ino, held in self.model.directories.items():
             assert inodes[ino].entries == len(held)
         assert purges == self.model.purged

@@ -85,9 +85,10 @@ def test_an_entry_change_is_what_decoding_and_encoding_gives(
     assert rows.decode_inode(value) == changed
 
 
-@given(U64, U8)
-def test_an_entry_comes_back(ino: int, file_type: int) -> None:
-    assert rows.decode_entry(rows.encode_entry(ino, file_type)) == (ino, file_type)
+@given(U64, U8, U16)
+def test_an_entry_comes_back(ino: int, file_type: int, fanout: int) -> None:
+    entry = (ino, file_type, fanout)
+    assert rows.decode_entry(rows.encode_entry(*entry)) == entry
 
 
 @given(U64, st.sampled_from([FrameKind.REPLY, FrameKind.ERROR]), st.binary(max_size=300))

@@ -22,6 +22,7 @@ from types import TracebackType
 from benchfs.access_times import AccessTimes
 from benchfs.attributes import AttributeMethods
 from benchfs.budget import ByteBudget
+from benchfs.by_inode import ByInode
 from benchfs.cache import ChunkCache
 from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
@@ -36,6 +37,7 @@ from benchfs.links import LinkMethods
 from benchfs.listing import Listing
 from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
+from benchfs.open_inodes import OpenInodes
 from benchfs.operations import Connected
 from benchfs.paths import ParsedPath, PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
@@ -474,6 +476,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         hits: int = self._use().local_hits
         return hits
 
+    @property
+    def by_inode(self) -> ByInode:
+        """Operations by inode number instead of path, for a mount."""
+        return self._use().by_inode
+
     # ------------------------------------------------------------ inside
 
     def _use(self) -> _Connected:
@@ -502,6 +509,8 @@ class _Connected(Connected):
         self._segments = SegmentReader(self._chunks, client.cache)
         self._files: set[AsyncFile] = set()
         self._access_times = AccessTimes(cluster, client._env)
+        files = OpenInodes(cluster, self.open_file, client._timeout, client._env)
+        self.by_inode = ByInode(self, files)
 
     @property
     def local_hits(self) -> int:

@@ -313,7 +313,7 @@ class AsyncFile:
             intent, home_group(self._inode.ino), Truncate(self._inode.ino, size)
         )
         assert isinstance(answer.message, AttributesReply)
-        self._inode.learn(answer.message.attributes)
+        self._inode.learn_own(answer.message.attributes)
         self._writes.forget_after(size)
         self._segments.forget(self._inode.ino)
         self._cache.drop_file(self._inode.ino)
@@ -366,6 +366,15 @@ class AsyncFile:
     def fileno(self) -> int:
         """There is no descriptor: raises io.UnsupportedOperation."""
         raise io.UnsupportedOperation("fileno")
+
+    def holds_back(self, ino: int) -> bool:
+        """Whether it is this inode, and something written to it is not known there yet."""
+        return self._inode.ino == ino and self._writes.pending and not self.closed
+
+    @property
+    def inode(self) -> InodeHandle:
+        """The inode, as the library sees it."""
+        return self._inode
 
     @property
     def size(self) -> int:

@@ -11,9 +11,13 @@ from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes
 
 
 class InodeHandle:
-    """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says."""
+    """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says.
 
-    __slots__ = ("_cluster", "_held", "_loop", "attributes", "ino", "layout", "path", "seen_at")
+    `own_change` is the change counter as this handle's own changes moved it: it stands still once
+    somebody else changed the inode.
+    """
+
+    __slots__ = ("_cluster", "_held", "_loop", "attributes", "ino", "layout", "own_change", "path", "seen_at")
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class InodeHandle:
         self.path = path
         self.attributes = attributes
         self.seen_at = self._loop.time()
+        self.own_change = attributes.change
 
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""
@@ -39,6 +44,12 @@ class InodeHandle:
         """Take note of newer attributes."""
         self.attributes = attributes
         self.seen_at = self._loop.time()
+
+    def learn_own(self, attributes: Attributes) -> None:
+        """Take note of attributes that a change through this handle led to."""
+        if attributes.change == self.own_change + 1:
+            self.own_change = attributes.change
+        self.learn(attributes)
 
     async def refresh(self, intent: Intent) -> Attributes:
         """Ask the inode's home group."""

@@ -87,7 +87,7 @@ class WriteBehind:
             for piece in pieces(offset, size, self._inode.layout.chunk_size):
                 await self._send(piece, view[piece.position : piece.position + piece.length])
             return
-        if self._stage and offset != self._stage_start + len(self._stage):
+        while self._stage and offset != self._stage_start + len(self._stage):
             await self._send_stage()
         if not self._stage:
             self._stage_start = offset
@@ -162,9 +162,14 @@ class WriteBehind:
     async def _send(self, piece: Piece, data: memoryview) -> None:
         start = piece.index * self._inode.layout.chunk_size + piece.offset
         end = start + piece.length
-        while before := [e.task for e in self._extents if e.start < end and start < e.end]:
-            await asyncio.wait(before)
+        # first the budget, which is given in the order of asking: so are writes that overlap
         await self._budget.take(piece.length)
+        try:
+            while before := [e.task for e in self._extents if e.start < end and start < e.end]:
+                await asyncio.wait(before)
+        except BaseException:
+            self._budget.give_back(piece.length)
+            raise
         task = self._loop.create_task(self._write_chunk(piece, data))
         extent = _Extent(start, end, task)
         self._extents.append(extent)
@@ -225,7 +230,10 @@ class WriteBehind:
             raise
         assert isinstance(answer.message, AttributesReply)
         self._cache.drop_file(inode.ino)
-        inode.learn(answer.message.attributes)
+        if answer.message.attributes.mtime_ns == request.mtime_ns:  # else the counter stood still
+            inode.learn_own(answer.message.attributes)
+        else:
+            inode.learn(answer.message.attributes)
 
     def _linger(self) -> None:
         self._timer = None

@@ -160,7 +160,9 @@ class ByInode:
         self._connected.names.forget(parent, name)
         self._connected.names.forget(new_parent, new_name)
 
-    async def entries(self, ino: int, after: bytes) -> AsyncIterator[tuple[EntryRecord, Attributes]]:
+    async def entries(
+        self, ino: int, after: bytes
+    ) -> AsyncIterator[tuple[EntryRecord, Attributes]]:
         """The entries of a directory whose names come after `after`, with attributes.
 
         What is removed during the listing is left out.

@@ -477,6 +477,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         return hits
 
     @property
+    def attribute_seconds(self) -> float:
+        """How long directories and sizes are believed."""
+        return self._attribute_seconds
+
+    @property
     def by_inode(self) -> ByInode:
         """Operations by inode number instead of path, for a mount."""
         return self._use().by_inode

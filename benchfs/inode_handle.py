@@ -17,7 +17,17 @@ class InodeHandle:
     somebody else changed the inode.
     """
 
-    __slots__ = ("_cluster", "_held", "_loop", "attributes", "ino", "layout", "own_change", "path", "seen_at")
+    __slots__ = (
+        "_cluster",
+        "_held",
+        "_loop",
+        "attributes",
+        "ino",
+        "layout",
+        "own_change",
+        "path",
+        "seen_at",
+    )
 
     def __init__(
         self,

@@ -51,7 +51,9 @@ class Listing:
             assert isinstance(answer.message, PartsReply)
             groups = answer.message.groups
         most = max(LEAST_PAGE_ENTRIES, PAGE_ENTRIES // len(groups))
-        parts = [_Part(self._cluster, self._ino, group, most, after, self._intent) for group in groups]
+        parts = [
+            _Part(self._cluster, self._ino, group, most, after, self._intent) for group in groups
+        ]
         await asyncio.gather(*[part.fill() for part in parts])
         # the next name of each part, with its number, since names differ but parts do not compare
         heads = [(part.page[0].name, number) for number, part in enumerate(parts) if part.page]
@@ -71,7 +73,7 @@ class Listing:
 class _Part:
     """What one group has of the directory, a page at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (one walk's particulars)
         self,
         cluster: Cluster,
         ino: int,

@@ -41,8 +41,7 @@ class OpenInode:
         """The inode, with attributes as last seen."""
         return self.file.inode
 
-    @property
-    def unused(self) -> bool:
+    def is_unused(self) -> bool:
         """Whether no handle is left."""
         return not self.handles
 
@@ -96,12 +95,12 @@ class OpenInodes:
     async def release(self, opened: OpenInode) -> None:
         """Give a handle back. The last one writes what is left, and raises what failed."""
         opened.handles -= 1
-        if not opened.unused:
+        if not opened.is_unused():
             return
         try:
             await opened.file.flush()
         finally:  # unless it was opened again meanwhile, or has been closed
-            if opened.unused and self._open.get(opened.ino) is opened:
+            if opened.is_unused() and self._open.get(opened.ino) is opened:
                 del self._open[opened.ino]
                 self._known[opened.ino] = opened.inode.own_change
                 await opened.file.close()

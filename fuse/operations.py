@@ -11,7 +11,6 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT
@@ -122,7 +121,7 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def readlink(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> FileNameT:
-        return cast(FileNameT, await self._inodes.read_link(inode))
+        return await self._inodes.read_link(inode)
 
     @answered
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -157,9 +156,7 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: pyfuse3.RequestContext
     ) -> EntryAttributes:
         bits = stat.S_IMODE(mode)
-        return self._known(
-            await self._inodes.make_directory(parent_inode, name, bits, _owner(ctx))
-        )
+        return self._known(await self._inodes.make_directory(parent_inode, name, bits, _owner(ctx)))
 
     @answered
     async def symlink(
@@ -169,9 +166,7 @@ class Operations(pyfuse3.Operations):
         target: FileNameT,
         ctx: pyfuse3.RequestContext,
     ) -> EntryAttributes:
-        return self._known(
-            await self._inodes.make_symlink(parent_inode, name, target, _owner(ctx))
-        )
+        return self._known(await self._inodes.make_symlink(parent_inode, name, target, _owner(ctx)))
 
     @answered
     async def link(
@@ -196,7 +191,7 @@ class Operations(pyfuse3.Operations):
         await self._inodes.remove_directory(parent_inode, name)
 
     @answered
-    async def rename(
+    async def rename(  # noqa: PLR0917 (the kernel's request)
         self,
         parent_inode_old: InodeT,
         name_old: FileNameT,
@@ -233,19 +228,17 @@ class Operations(pyfuse3.Operations):
         return info, self._known(opened.inode.attributes)
 
     @answered
-    async def open(
-        self, inode: InodeT, flags: FlagT, ctx: pyfuse3.RequestContext
-    ) -> FileInfo:
+    async def open(self, inode: InodeT, flags: FlagT, ctx: pyfuse3.RequestContext) -> FileInfo:
         return await self._opened(await self._inodes.files.open(inode, self._wanted(flags)), flags)
 
     @answered
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         # The reply is sent before anything else runs, so the buffer can go back before it.
-        buffer = self._buffers.pop() if self._buffers else bytearray(MOST_READ_BYTES)
+        buffer = self._buffers.pop() if self._buffers else bytearray(max(size, MOST_READ_BYTES))
         view = memoryview(buffer)[:size]
         count = await self._files[fh].opened.file.preadinto(view, off)
         self._buffers.append(buffer)
-        return cast(bytes, view[:count])
+        return view[:count]  # type: ignore[return-value]  # any buffer will do
 
     @answered
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -274,14 +267,12 @@ class Operations(pyfuse3.Operations):
         return handle
 
     @answered
-    async def readdir(
-        self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
-    ) -> None:
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         directory, cookie = self._directories[fh], start_id
         while (found := await directory.next(cookie)) is not None:
             name, attributes = found
             entry = entry_of(attributes, self._seconds)
-            if not pyfuse3.readdir_reply(token, cast(FileNameT, name), entry, cookie + 1):
+            if not pyfuse3.readdir_reply(token, name, entry, cookie + 1):
                 return
             self._lookups[attributes.ino] += 1
             cookie = directory.taken()
@@ -318,7 +309,7 @@ class Operations(pyfuse3.Operations):
     async def listxattr(
         self, inode: InodeT, ctx: pyfuse3.RequestContext
     ) -> Sequence[pyfuse3.XAttrNameT]:
-        return cast(Sequence[pyfuse3.XAttrNameT], await self._inodes.list_xattrs(inode))
+        return await self._inodes.list_xattrs(inode)
 
     @answered
     async def removexattr(
@@ -353,7 +344,7 @@ class Operations(pyfuse3.Operations):
 
     def _new_handle(self) -> FileHandleT:
         self._last_handle += 1
-        return cast(FileHandleT, self._last_handle)
+        return self._last_handle
 
 
 def _owner(ctx: pyfuse3.RequestContext) -> User:

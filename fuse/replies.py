@@ -11,8 +11,8 @@ import errno
 import functools
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar, cast
+from collections.abc import Callable, Coroutine
+from typing import ParamSpec, TypeVar
 
 import pyfuse3
 
@@ -35,8 +35,8 @@ def errno_of(problem: BenchFSError) -> int:
 
 
 def answered(
-    operation: Callable[Parameters, Awaitable[Reply]],
-) -> Callable[Parameters, Awaitable[Reply]]:
+    operation: Callable[Parameters, Coroutine[None, None, Reply]],
+) -> Callable[Parameters, Coroutine[None, None, Reply]]:
     """An operation that raises nothing but FUSEError: anything else would leave it unanswered."""
 
     @functools.wraps(operation)
@@ -61,9 +61,9 @@ def entry_of(attributes: Attributes, seconds: float) -> pyfuse3.EntryAttributes:
     """Attributes and name, to be believed for so long."""
     found = stat_result(attributes)
     entry = pyfuse3.EntryAttributes()
-    entry.st_ino = cast(pyfuse3.InodeT, attributes.ino)
+    entry.st_ino = attributes.ino
     entry.entry_timeout = entry.attr_timeout = seconds
-    entry.st_mode = cast(pyfuse3.ModeT, found.st_mode)
+    entry.st_mode = found.st_mode
     entry.st_nlink = attributes.nlink
     entry.st_uid = attributes.uid
     entry.st_gid = attributes.gid
@@ -91,5 +91,4 @@ def space_of(found: os.statvfs_result) -> pyfuse3.StatvfsData:
         "f_namemax",
     ):
         setattr(data, field, getattr(found, field))
-    data.f_namemax = found.f_namemax
     return data

@@ -11,14 +11,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import AsyncIterator
+from typing import Protocol
 
-from benchfs.cluster import Intent
+from benchfs.cluster import Cluster, Intent
 from benchfs.errors import NotFoundError, error
+from benchfs.holds import Holds
 from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.listing import Listing
-from benchfs.namespace import Directory
+from benchfs.namespace import Directory, Names
 from benchfs.open_inodes import OpenInode, OpenInodes
-from benchfs.operations import Connected
 from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
@@ -50,10 +51,19 @@ AS_PARENT = 0  # fanout of a new directory
 TRIES = 3  # look-ups of a name that stands for something else each time
 
 
+class Inodes(Protocol):
+    """What of a connected client is needed here."""
+
+    cluster: Cluster
+    names: Names
+    holds: Holds
+    timeout: float
+
+
 class ByInode:
     """Operations of one connected client."""
 
-    def __init__(self, connected: Connected, files: OpenInodes) -> None:
+    def __init__(self, connected: Inodes, files: OpenInodes) -> None:
         self._connected = connected
         self._cluster = connected.cluster
         self.files = files
@@ -76,41 +86,57 @@ class ByInode:
             return await self._noted(intent, attributes)
         raise error(errno.ENOENT, intent.operation, intent.path)
 
-    async def make_file(
-        self, parent: int, name: bytes, mode: int, owner: User, *, exclusive: bool
-    ) -> Attributes:
-        """Make an empty file; the one that is there if not `exclusive`. EEXIST, EISDIR."""
-        file = await self.create(parent, name, mode, owner, exclusive=exclusive)
-        await self.files.release(file)
-        return file.inode.attributes
+    async def make_file(self, parent: int, name: bytes, mode: int, owner: User) -> Attributes:
+        """Make an empty file. EEXIST."""
+        opened = await self.create(parent, name, mode, owner, exclusive=True)
+        await self.files.release(opened)
+        return opened.inode.attributes
 
     async def create(
-        self, parent: int, name: bytes, mode: int, owner: User, *, exclusive: bool
+        self,
+        parent: int,
+        name: bytes,
+        mode: int,
+        owner: User,
+        *,
+        exclusive: bool,
+        append: bool = False,
     ) -> OpenInode:
-        """As make_file, and open it for reading and writing: `files.release` it in any case."""
+        """Make a file, or take the one that is there if not `exclusive`; open for everything.
+
+        Give it to `files.release` in any case. EEXIST, EISDIR.
+        """
         intent = self._intent("create", parent, name)
-        cluster = self._cluster
-        first = self.files.random_group()
-        request = Open(
-            parent,
-            name,
-            True,
-            exclusive,
-            mode,
-            owner.uid,
-            owner.gid,
-            LayoutRecord(cluster.chunk_size, first, ()),
-            READ | WRITE,
-        )
-        answer = await cluster.mutate(intent, self._group(parent, name), request)
-        made = answer.message
-        assert isinstance(made, OpenReply)
-        if made.type != FileType.FILE:
-            code = errno.EISDIR if made.type == FileType.DIRECTORY else errno.EEXIST
-            raise error(code, intent.operation, intent.path)
-        if made.attributes is None:
-            return await self.files.open(made.ino, READ | WRITE)
-        return self.files.adopt(made.attributes, made.capability)
+        group, wanted = self._group(parent, name), READ | WRITE
+        layout = LayoutRecord(self._cluster.chunk_size, self.files.random_group(), ())
+        number = self._connected.holds.begin(intent.path or "")
+        try:
+            request = Open(
+                parent,
+                name,
+                True,
+                exclusive,
+                mode,
+                owner.uid,
+                owner.gid,
+                layout,
+                wanted,
+                number,
+                True,
+            )
+            answer = await self._cluster.mutate(intent, group, request)
+            made = answer.message
+            assert isinstance(made, OpenReply)
+            if made.type != FileType.FILE:
+                code = errno.EISDIR if made.type == FileType.DIRECTORY else errno.EEXIST
+                raise error(code, intent.operation, intent.path)
+            if made.attributes is None:  # a name of a file at home in another group
+                return await self.files.open(made.ino, wanted, append=append)
+            return self.files.adopt(
+                made.attributes, made.capability, number, wanted=wanted, append=append
+            )
+        finally:
+            self._connected.holds.end(number)
 
     async def make_directory(self, parent: int, name: bytes, mode: int, owner: User) -> Attributes:
         """Make a directory. EEXIST."""
@@ -215,8 +241,7 @@ class ByInode:
         """Set a file's size in bytes. EACCES, EFBIG, EISDIR."""
         opened = self.files.find(ino)
         if opened is not None:
-            await opened.file.truncate(size)
-            return opened.inode.attributes
+            return await opened.truncate(size)
         intent = self._intent("truncate", ino)
         answer = await self._cluster.mutate(intent, home_group(ino), Truncate(ino, size))
         assert isinstance(answer.message, AttributesReply)

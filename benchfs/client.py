@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 from types import TracebackType
 
 from benchfs.access_times import AccessTimes
+from benchfs.appending import AppendBehind
 from benchfs.attributes import AttributeMethods
 from benchfs.budget import ByteBudget
 from benchfs.by_inode import ByInode
@@ -28,7 +29,9 @@ from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.env import Env, system_env
 from benchfs.errors import BenchFSError, NotFoundError, error
-from benchfs.file import AsyncFile, Mode, parse_mode
+from benchfs.file import AsyncFile
+from benchfs.file_base import Mode, parse_mode
+from benchfs.holds import Holds
 from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.instance import find
@@ -46,15 +49,14 @@ from benchfs.rpc.messages import (
     AccessReply,
     Attributes,
     AttributesReply,
-    CheckAccess,
     LayoutRecord,
     MakeDirectory,
     Open,
+    OpenInode,
     OpenReply,
     RemoveDirectory,
     Rename,
     RenameHow,
-    Truncate,
     Unlink,
 )
 from benchfs.rpc.transports.choose import choose
@@ -191,6 +193,7 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         # files start in different groups, so that first chunks are spread over all nodes
         first = self._env.rng.randrange(connected.cluster.map.group_count)
         wanted = (READ if how.read else 0) | (WRITE if how.write else 0)
+        number = connected.holds.begin(parsed.display)
 
         async def act(place: Place) -> OpenReply:
             if not place.name or (place.directory and how.create):
@@ -208,6 +211,8 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
                 self.user.gid,
                 LayoutRecord(size, first, ()),
                 wanted,
+                number,
+                how.write,
             )
             call = connected.cluster.mutate if how.create else connected.cluster.call
             gone = 0
@@ -227,25 +232,29 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
                     gone = opened.ino
 
         async def elsewhere(opened: OpenReply) -> OpenReply:
-            check = CheckAccess(opened.ino, wanted)
-            answer = await connected.cluster.call(intent, home_group(opened.ino), check)
+            request = OpenInode(opened.ino, number, how.write, wanted)
+            answer = await connected.cluster.call(intent, home_group(opened.ino), request)
             assert isinstance(answer.message, AccessReply)
             attributes, capability = answer.message
             return opened._replace(attributes=attributes, capability=capability)
 
-        found = await connected.names.at(intent, parsed, act)
-        if found.type in _NOT_OPENED:
-            raise error(_NOT_OPENED[FileType(found.type)], "open", parsed.display)
-        attributes = found.attributes
-        assert attributes is not None
-        held = connected.cluster.hold_capability(found.ino, found.capability)
+        try:
+            found = await connected.names.at(intent, parsed, act)
+            if found.type in _NOT_OPENED:
+                raise error(_NOT_OPENED[FileType(found.type)], "open", parsed.display)
+            attributes = found.attributes
+            assert attributes is not None
+            held = connected.cluster.hold_capability(found.ino, found.capability)
+            file = connected.open_file(attributes, how, parsed.display, number, held)
+        finally:
+            connected.holds.end(number)
         if how.truncate and not found.created:
-            answer = await connected.cluster.mutate(
-                intent, home_group(found.ino), Truncate(found.ino, 0)
-            )
-            assert isinstance(answer.message, AttributesReply)
-            attributes = answer.message.attributes
-        return connected.open_file(attributes, how, parsed.display, held)
+            try:
+                await file.truncate(0)
+            except BaseException:
+                await file.close()
+                raise
+        return file
 
     async def read_bytes(self, path: PathLike) -> bytes:
         """The whole content of a file."""
@@ -261,6 +270,17 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         """Set a file's size in bytes, up or down."""
         async with await self.open(path, "r+b") as file:
             await file.truncate(size)
+
+    async def copy_file_range(
+        self,
+        src: AsyncFile,
+        dst: AsyncFile,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+    ) -> int:
+        """As os.copy_file_range: the nodes copy. See `AsyncFile.copy_range`."""
+        return await src.copy_range(dst, count, offset_src, offset_dst)
 
     # ------------------------------------------------------------ directories
 
@@ -514,27 +534,40 @@ class _Connected(Connected):
         self._segments = SegmentReader(self._chunks, client.cache)
         self._files: set[AsyncFile] = set()
         self._access_times = AccessTimes(cluster, client._env)
-        files = OpenInodes(cluster, self.open_file, client._timeout, client._env)
-        self.by_inode = ByInode(self, files)
+        self.holds = Holds(cluster)
+        self.by_inode = ByInode(self, OpenInodes(self, client._env))
 
     @property
     def local_hits(self) -> int:
         return 0 if self._local is None else self._local.hits
 
+    async def write_out(self, ino: int) -> bool:
+        if not self.holds.handles(ino):
+            return False
+        writing = [file for file in self._files if file.holds_back(ino)]
+        for file in writing:
+            await file.flush()
+        return bool(writing)
+
     def open_file(
-        self, attributes: Attributes, mode: Mode, path: str, held: Capabilities | None = None
+        self,
+        attributes: Attributes,
+        mode: Mode,
+        path: str,
+        number: int,
+        held: Capabilities | None,
+        *,
+        writing: bool | None = None,
     ) -> AsyncFile:
+        """The file that the open `number` found. See `Holds`.
+
+        `writing`: whether it is held for writing, by default as `mode` says.
+        """
         client = self._client
         inode = InodeHandle(self.cluster, attributes, path, held)
         client.cache.admit(inode.ino, attributes.change)
-        noted = self._access_times
-
-        def closed(file: AsyncFile) -> None:
-            self._files.discard(file)
-            if file.was_read:
-                noted.note(inode.attributes)
-
-        writes = WriteBehind(
+        kind = AppendBehind if mode.append else WriteBehind
+        writes = kind(
             self.cluster,
             client._write_budget,
             client.cache,
@@ -553,10 +586,17 @@ class _Connected(Connected):
             writes,
             client._timeout,
             client._attribute_seconds,
-            closed,
+            lambda _: self._closed(file, inode),
         )
         self._files.add(file)
+        self.holds.add(inode, number, writes=mode.write if writing is None else writing)
         return file
+
+    def _closed(self, file: AsyncFile, inode: InodeHandle) -> None:
+        self._files.discard(file)
+        self.holds.drop(inode)
+        if file.was_read:
+            self._access_times.note(inode.attributes)
 
     async def close(self) -> None:
         failure: BenchFSError | None = None
@@ -566,6 +606,7 @@ class _Connected(Connected):
             except BenchFSError as exc:
                 failure = failure or exc
         await self._access_times.close()
+        await self.holds.close()
         await self._segments.close()
         if self._local is not None:
             self._local.close()

@@ -102,6 +102,7 @@ class Cluster:
         self.name = endpoints.name
         self.mode = ""
         self.chunk_size = 0
+        self.lease_seconds = 0.0
 
     async def open(self, timeout: float) -> None:
         """Get the map from the first node that answers. Raises ClusterError, UnreachableError."""
@@ -137,7 +138,7 @@ class Cluster:
         which the writer of a file answers by itself.
         """
         delay = RETRY_FIRST_SECONDS
-        presented: set[bytes] = set()
+        presented: set[tuple[int, bytes]] = set()
         while True:
             cluster_map = self.map
             node_id = cluster_map.primary(group)
@@ -197,16 +198,28 @@ class Cluster:
         held.add(capability)
         return held
 
+    async def present(self, intent: Intent, node_id: str, ino: int) -> None:
+        """Show a node what a file was opened for, before it asks."""
+        for capability in tuple(self._capabilities.get(ino, ())):
+            await self.call_node(intent, node_id, Present(ino, capability))
+
     async def _present(
-        self, intent: Intent, node_id: str, request: tuple[object, ...], presented: set[bytes]
-    ) -> set[bytes]:
-        """Show a node what the file was opened for. EACCES if that is not more than `presented`."""
-        ino = getattr(request, "ino", 0)
-        known = set(self._capabilities.get(ino, ()))
+        self,
+        intent: Intent,
+        node_id: str,
+        request: tuple[object, ...],
+        presented: set[tuple[int, bytes]],
+    ) -> set[tuple[int, bytes]]:
+        """Show a node what the request's files were opened for.
+
+        EACCES if that is not more than `presented`.
+        """
+        inos = {getattr(request, "ino", 0), getattr(request, "source_ino", 0)}
+        known = {(ino, seal) for ino in inos for seal in self._capabilities.get(ino, ())}
         if known <= presented:
-            text = f"inode {ino:#x} was not opened like this"
+            text = f"inode {getattr(request, 'ino', 0):#x} was not opened like this"
             raise error(errno.EACCES, intent.operation, intent.path, node_id, text)
-        for capability in known - presented:
+        for ino, capability in known - presented:
             await self.call_node(intent, node_id, Present(ino, capability))
         return known
 
@@ -215,12 +228,18 @@ class Cluster:
     ) -> Answer:
         """Send `request` to a node as such; repeated until the deadline if connections fail."""
         delay = RETRY_FIRST_SECONDS
+        presented: set[tuple[int, bytes]] = set()
         while True:
             remaining = max(intent.deadline - self._loop.time(), 0.001)
             try:
                 connection = await self._connect(node_id, purpose, remaining)
                 return await connection.call(request, timeout=remaining)
             except RpcError as exc:
+                if isinstance(exc, RemoteError) and exc.code == Code.NO_CAPABILITY:
+                    presented = await self._present(intent, node_id, request, presented)
+                    continue
+                if isinstance(exc, ConnectionLostError):
+                    presented.clear()  # a node that starts again has forgotten
                 again = isinstance(exc, ConnectionLostError) or (
                     isinstance(exc, RemoteError) and exc.code in _TRY_AGAIN
                 )
@@ -297,6 +316,7 @@ class Cluster:
 
     def _adopt(self, reply: MapReply) -> None:
         self.name, self.mode, self.chunk_size = reply.name, reply.mode, reply.chunk_size
+        self.lease_seconds = reply.lease_ms / 1000
         if not self.map.group_count:
             self.map = ClusterMap(
                 (NodeEntry(*node) for node in reply.nodes),

@@ -9,6 +9,7 @@
         ├── PermissionDeniedError EACCES and EPERM, also PermissionError
         ├── NotEmptyError         ENOTEMPTY
         ├── NoSpaceError          ENOSPC and EDQUOT
+        ├── WouldBlockError       EAGAIN, also BlockingIOError: somebody else has locked it
         ├── StaleHandleError      ESTALE: the file behind an open handle is gone
         ├── IntegrityError        EIO: bytes failed their check (EBADMSG between peers)
         ├── TransportError        EPROTO: a peer broke the protocol, or gave no usable answer
@@ -111,6 +112,10 @@ class NoSpaceError(BenchFSError):
     """A node's disk is full, to its reserve."""
 
 
+class WouldBlockError(BenchFSError, BlockingIOError):
+    """Somebody else has locked it."""
+
+
 class StaleHandleError(BenchFSError):
     """What the handle stood for exists no longer."""
 
@@ -165,6 +170,7 @@ _CLASSES: dict[int, type[BenchFSError]] = {
     errnos.ENOTEMPTY: NotEmptyError,
     errnos.ENOSPC: NoSpaceError,
     errnos.EDQUOT: NoSpaceError,
+    errnos.EAGAIN: WouldBlockError,
     errnos.ESTALE: StaleHandleError,
     errnos.EBADMSG: IntegrityError,
     errnos.EPROTO: TransportError,

@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
-from collections.abc import AsyncIterator, Callable, Iterable
+import os
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import NamedTuple
 
-from benchfs.cache import SEGMENT_BYTES, ChunkCache, SegmentKey
-from benchfs.cluster import Cluster, Intent
+from benchfs.appending import AppendBehind
+from benchfs.cache import SEGMENT_BYTES, SegmentKey
+from benchfs.cluster import Intent
 from benchfs.errors import error
+from benchfs.file_base import check_range
+from benchfs.file_extras import SPARSE, FileExtras
 from benchfs.inode import home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.layout import MAX_FILE_SIZE, pieces
-from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.messages import AttributesReply, Truncate
-from benchfs.writing import WriteBehind
+from benchfs.stats import stat_result
 
 # Read ahead starts with the second sequential read, with this much, and doubles to the most.
 AHEAD_FIRST_BYTES = 1 * SEGMENT_BYTES
@@ -30,72 +32,11 @@ AHEAD_MOST_BYTES = 8 * SEGMENT_BYTES
 LINE_READ_BYTES = 64 * 1024
 
 
-class Mode(NamedTuple):
-    """What `open`'s mode string allows."""
-
-    text: str
-    read: bool
-    write: bool
-    create: bool
-    exclusive: bool
-    truncate: bool
-    append: bool
-
-
-def parse_mode(mode: str) -> Mode:
-    """`r`, `w`, `a` or `x`, each with `+`; `b` may be there and changes nothing. ValueError."""
-    letters = mode.replace("b", "", 1)
-    if letters not in {"r", "w", "a", "x", "r+", "w+", "a+", "x+"}:
-        raise ValueError(f"mode {mode!r}: one of r w a x, with + or without; files are binary")
-    kind, plus = letters[0], "+" in letters
-    return Mode(
-        text=kind + ("b+" if plus else "b"),
-        read=kind == "r" or plus,
-        write=kind != "r" or plus,
-        create=kind != "r",
-        exclusive=kind == "x",
-        truncate=kind == "w",
-        append=kind == "a",
-    )
-
-
-class AsyncFile:
+class AsyncFile(FileExtras):
     """An open file. Made by `AsyncClient.open`; close it, or use `async with`.
 
     Operations that use the position are to be awaited one after the other.
     """
-
-    def __init__(  # noqa: PLR0917 (one argument a collaborator)
-        self,
-        cluster: Cluster,
-        inode: InodeHandle,
-        mode: Mode,
-        chunks: ChunkReader,
-        segments: SegmentReader,
-        cache: ChunkCache,
-        writes: WriteBehind,
-        timeout: float,
-        attribute_seconds: float,
-        on_close: Callable[[AsyncFile], None],
-    ) -> None:
-        self.name = inode.path
-        self.mode = mode.text
-        self.closed = False
-        self.was_read = False  # so that its access time may be due
-        self._cluster = cluster
-        self._inode = inode
-        self._mode = mode
-        self._chunks = chunks
-        self._segments = segments
-        self._cache = cache
-        self._writes = writes
-        self._timeout = timeout
-        self._attribute_seconds = attribute_seconds
-        self._on_close = on_close
-        self._loop = asyncio.get_running_loop()
-        self._position = inode.attributes.size if mode.append else 0
-        self._sequential_at = 0  # where the next read starts if it is sequential
-        self._ahead = 0
 
     async def __aenter__(self) -> AsyncFile:
         return self
@@ -135,7 +76,7 @@ class AsyncFile:
     async def pread(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes at `offset`; the position stays."""
         intent = self._reading("pread")
-        _check_range(intent, offset, size)
+        check_range(intent, offset, size)
         buffer = bytearray(await self._available(intent, offset, size))
         count = await self._read_into(intent, memoryview(buffer), offset, follow=False)
         return bytes(buffer) if count == len(buffer) else bytes(memoryview(buffer)[:count])
@@ -144,7 +85,7 @@ class AsyncFile:
         """Fill `buffer` from `offset`; the position stays. Returns how many bytes there were."""
         intent = self._reading("pread")
         view = memoryview(buffer).cast("B")
-        _check_range(intent, offset, len(view))
+        check_range(intent, offset, len(view))
         return await self._read_into(intent, view, offset, follow=False)
 
     async def readline(self, limit: int = -1) -> bytes:
@@ -274,21 +215,24 @@ class AsyncFile:
     # ------------------------------------------------------------ writing
 
     async def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write at the position (at the end in mode `a`); returns the number of bytes, all."""
+        """Write at the position; returns the number of bytes, all of them.
+
+        In mode `a`: at the end, wherever that is by then; `tell` says where it was expected.
+        """
         intent = self._writing("write")
         view = _plain(data)
-        if self._mode.append:
-            end = max(self._inode.attributes.size, self._writes.end)
-            self._position = end
-        await self._write_at(intent, view, self._position)
-        self._position += len(view)
+        if isinstance(self._writes, AppendBehind):
+            self._position = await self._writes.append(view)
+        else:
+            await self._write_at(intent, view, self._position)
+            self._position += len(view)
         return len(view)
 
     async def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Write at `offset`; the position stays. Returns the number of bytes, all of them."""
         intent = self._writing("pwrite")
         view = _plain(data)
-        _check_range(intent, offset, len(view))
+        check_range(intent, offset, len(view))
         await self._write_at(intent, view, offset)
         return len(view)
 
@@ -307,17 +251,24 @@ class AsyncFile:
         """Set the file's size (default: the position), and return it. The position stays."""
         intent = self._writing("truncate")
         size = self._position if size is None else size
-        _check_range(intent, size, 0)
+        check_range(intent, size, 0)
         await self._writes.flush(intent)
         answer = await self._cluster.mutate(
             intent, home_group(self._inode.ino), Truncate(self._inode.ino, size)
         )
         assert isinstance(answer.message, AttributesReply)
         self._inode.learn_own(answer.message.attributes)
-        self._writes.forget_after(size)
+        self._writes.was_cut()
         self._segments.forget(self._inode.ino)
         self._cache.drop_file(self._inode.ino)
         return size
+
+    async def stat(self) -> os.stat_result:
+        """As os.fstat, its own writes included; `st_nlink` is 0 once the file has no name."""
+        intent = self._intent("stat")
+        if self._writes.pending:
+            await self._writes.flush(intent)
+        return stat_result(await self._inode.refresh(intent))
 
     async def flush(self) -> None:
         """Return when other clients that open the file now see all that was written."""
@@ -333,9 +284,15 @@ class AsyncFile:
     # ------------------------------------------------------------ the position and the end
 
     async def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move the position, from the start, the position or the end; returns it."""
+        """Move the position, from the start, the position or the end; returns it.
+
+        With os.SEEK_DATA and os.SEEK_HOLE: to the next data or hole from `offset` on; OSError
+        with ENXIO if there is none.
+        """
         intent = self._intent("seek")
-        if whence == io.SEEK_CUR:
+        if whence in SPARSE:
+            offset = await self._seek_sparse(intent, offset, whence)
+        elif whence == io.SEEK_CUR:
             offset += self._position
         elif whence == io.SEEK_END:
             offset += await self._end(intent, None)
@@ -386,40 +343,20 @@ class AsyncFile:
         if self.closed:
             return
         self.closed = True
-        self._on_close(self)
-        await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
+        try:
+            await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
+        finally:
+            try:
+                if self._locks is not None:
+                    await self._locks.close()
+            finally:
+                self._on_close(self)
 
     aclose = close
-
-    # ------------------------------------------------------------ inside
-
-    def _intent(self, operation: str) -> Intent:
-        if self.closed:
-            raise ValueError(f"{operation} of a closed file: {self.name}")
-        return self._cluster.intent(operation, self.name, self._timeout)
-
-    def _reading(self, operation: str) -> Intent:
-        intent = self._intent(operation)
-        self.was_read = True
-        if not self._mode.read:
-            raise error(errno.EBADF, operation, self.name, text=f"opened with mode {self.mode}")
-        return intent
-
-    def _writing(self, operation: str) -> Intent:
-        intent = self._intent(operation)
-        if not self._mode.write:
-            raise error(errno.EBADF, operation, self.name, text=f"opened with mode {self.mode}")
-        return intent
 
 
 def _plain(data: bytes | bytearray | memoryview) -> bytes | memoryview:
     return data if type(data) is bytes else memoryview(data).cast("B")
-
-
-def _check_range(intent: Intent, offset: int, size: int) -> None:
-    if offset < 0 or size < 0:
-        text = f"{size} bytes at {offset}"
-        raise error(errno.EINVAL, intent.operation, intent.path, text=text)
 
 
 def _split_newlines(data: bytes) -> list[bytes]:

@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from typing import Protocol
 
 from benchfs.cluster import Capabilities, Cluster, Intent
+from benchfs.errors import NotFoundError, error
 from benchfs.inode import home_group
 from benchfs.layout import Layout, chunk_group
-from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes
+from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes, LockRecord
+
+
+class Lease(Protocol):
+    """What keeps an open inode from being removed. See `benchfs.holds.Holds`."""
+
+    def is_sure(self, ino: int) -> bool:
+        """Whether it surely still does."""
+        ...
+
+
+class Locks(Protocol):
+    """The locks of an open file. See `benchfs.locking.FileLocks`."""
+
+    def require(self, intent: Intent) -> None:
+        """Raise OSError if some are lost."""
+        ...
+
+    def records(self) -> list[LockRecord]:
+        """All of them."""
+        ...
+
+    def lose(self) -> None:
+        """They are lost."""
+        ...
 
 
 class InodeHandle:
     """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says.
 
+    `number` is this handle's alone within its session. `gone`: the inode was removed, since the
+    node did not hear of this client for a lease.
     `own_change` is the change counter as this handle's own changes moved it: it stands still once
     somebody else changed the inode.
     """
@@ -22,8 +51,12 @@ class InodeHandle:
         "_held",
         "_loop",
         "attributes",
+        "gone",
+        "holds",
         "ino",
         "layout",
+        "locks",
+        "number",
         "own_change",
         "path",
         "seen_at",
@@ -45,6 +78,10 @@ class InodeHandle:
         self.attributes = attributes
         self.seen_at = self._loop.time()
         self.own_change = attributes.change
+        self.gone = False
+        self.holds: Lease | None = None
+        self.locks: Locks | None = None
+        self.number = 0
 
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""
@@ -62,8 +99,29 @@ class InodeHandle:
         self.learn(attributes)
 
     async def refresh(self, intent: Intent) -> Attributes:
-        """Ask the inode's home group."""
-        answer = await self._cluster.call(intent, home_group(self.ino), GetAttributes(self.ino))
+        """Ask the inode's home group. Raises StaleHandleError if the inode is gone."""
+        self.require(intent)
+        try:
+            answer = await self._cluster.call(intent, home_group(self.ino), GetAttributes(self.ino))
+        except NotFoundError as exc:
+            self.gone = True
+            raise self._stale(intent) from exc
         assert isinstance(answer.message, AttributesReply)
         self.learn(answer.message.attributes)
         return self.attributes
+
+    def require(self, intent: Intent) -> None:
+        """Raise StaleHandleError if the inode is known to be gone, ENOLCK if locks are lost."""
+        if self.gone:
+            raise self._stale(intent)
+        if self.locks is not None:
+            self.locks.require(intent)
+
+    async def require_kept(self, intent: Intent) -> None:
+        """Before a missing chunk is taken for a hole: the inode is there. StaleHandleError."""
+        if self.holds is None or not self.holds.is_sure(self.ino):
+            await self.refresh(intent)
+
+    def _stale(self, intent: Intent) -> Exception:
+        text = "it was removed while this client was not heard of for a lease"
+        return error(errno.ESTALE, intent.operation, self.path, text=text)

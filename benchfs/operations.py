@@ -19,7 +19,7 @@ from benchfs.user import User
 Result = TypeVar("Result")
 
 
-class Connected:
+class Connected(ABC):
     """The parts of a connected client that operations by path need."""
 
     def __init__(self, cluster: Cluster, names: Names, timeout: float) -> None:
@@ -40,7 +40,14 @@ class Connected:
         async def act(place: Place) -> Attributes:
             return await self.names.attributes(intent, place, follow=follow)
 
-        return await self.names.at(intent, path, act)
+        found = await self.names.at(intent, path, act)
+        if await self.write_out(found.ino):
+            found = await self.names.of_inode(intent, found.ino)
+        return found
+
+    @abstractmethod
+    async def write_out(self, ino: int) -> bool:
+        """Have what this client wrote to a file known to its inode; tells whether it was not."""
 
 
 class Methods(ABC):
@@ -67,6 +74,7 @@ class Methods(ABC):
 
         async def at_place(place: Place) -> Result:
             found = await connected.names.attributes(intent, place, follow=follow)
+            await connected.write_out(found.ino)
             return await act(connected, intent, found.ino)
 
         return await connected.names.at(intent, parsed, at_place)

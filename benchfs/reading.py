@@ -111,6 +111,8 @@ class ChunkReader:
             count = 0 if answer.payload is None else len(answer.payload)
             if count > len(into):
                 break
+            if not reply.version:
+                await inode.require_kept(intent)
             if not count or verify_pieces(into[:count], offset, reply.checks) is None:
                 _zero(into[count:])
                 return

@@ -95,6 +95,10 @@ class File(io.RawIOBase):
         """Up to `size` bytes at `offset`; the position stays."""
         return self._client._run(self._file.pread, size, offset)
 
+    def preadinto(self, buffer: Any, offset: int) -> int:
+        """Fill `buffer` from `offset`; the position stays."""
+        return self._client._run(self._file.preadinto, memoryview(buffer), offset)
+
     def write(self, data: Any, /) -> int:
         return self._client._run(self._file.write, data)
 
@@ -111,9 +115,68 @@ class File(io.RawIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         return self._client._run(self._file.truncate, size)
 
+    def stat(self) -> os.stat_result:
+        """As os.fstat."""
+        return self._client._run(self._file.stat)
+
     def flush(self) -> None:
         if not self._file.closed and self._file.writable():
             self._client._run(self._file.flush)
+
+    def fallocate(
+        self,
+        offset: int,
+        length: int,
+        *,
+        keep_size: bool = False,
+        punch_hole: bool = False,
+        zero_range: bool = False,
+    ) -> None:
+        """Have space for bytes, or make them a hole. See `AsyncFile.fallocate`."""
+
+        async def allocate() -> None:
+            await self._file.fallocate(
+                offset, length, keep_size=keep_size, punch_hole=punch_hole, zero_range=zero_range
+            )
+
+        self._client._run(allocate)
+
+    def copy_range(
+        self,
+        target: File,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+    ) -> int:
+        """Have the nodes copy into another file of this client. See `AsyncFile.copy_range`."""
+        return self._client._run(self._file.copy_range, target._file, count, offset_src, offset_dst)
+
+    def lock(
+        self,
+        offset: int = 0,
+        length: int = 0,
+        *,
+        exclusive: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Lock bytes against other open files. See `AsyncFile.lock`."""
+
+        async def lock() -> None:
+            await self._file.lock(offset, length, exclusive=exclusive, timeout=timeout)
+
+        self._client._run(lock)
+
+    def unlock(self, offset: int = 0, length: int = 0) -> None:
+        """Unlock bytes."""
+        self._client._run(self._file.unlock, offset, length)
+
+    def flock(self, operation: int, *, timeout: float | None = None) -> None:
+        """Lock or unlock the file as a whole, as fcntl.flock. See `AsyncFile.flock`."""
+
+        async def flock() -> None:
+            await self._file.flock(operation, timeout=timeout)
+
+        self._client._run(flock)
 
     def fsync(self) -> None:
         """As flush; and as durable as the cluster's mode promises."""
@@ -203,6 +266,17 @@ class Client(SyncMethods):
     def write_bytes(self, path: PathLike, data: bytes) -> int:
         """Make `data` the whole content of a file."""
         return self._run(self._client.write_bytes, path, data)
+
+    def copy_file_range(
+        self,
+        src: File,
+        dst: File,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+    ) -> int:
+        """As os.copy_file_range: the nodes copy."""
+        return src.copy_range(dst, count, offset_src, offset_dst)
 
     def truncate(self, path: PathLike, size: int) -> None:
         """Set a file's size in bytes."""

@@ -8,6 +8,8 @@ a budget of bytes in flight. A failure sticks: the next write, fsync and close r
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections.abc import Coroutine
 from typing import NamedTuple
 
 from benchfs.budget import ByteBudget
@@ -15,7 +17,7 @@ from benchfs.cache import ChunkCache
 from benchfs.checks import piece_checks
 from benchfs.cluster import Cluster, Intent
 from benchfs.env import Env
-from benchfs.errors import BenchFSError, from_rpc
+from benchfs.errors import BenchFSError, error, from_rpc
 from benchfs.inode import home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.layout import Piece, pieces
@@ -37,7 +39,7 @@ Data = bytes | bytearray | memoryview
 class _Extent(NamedTuple):
     start: int  # of the file
     end: int
-    task: asyncio.Task[None]
+    task: asyncio.Task[tuple[int, int]]  # the end that was written, and its truncation epoch
 
 
 class WriteBehind:
@@ -66,6 +68,7 @@ class WriteBehind:
         self._extents: list[_Extent] = []
         self._failure: Exception | None = None
         self._acknowledged_end = 0
+        self._truncation = inode.attributes.truncation  # the epoch of that end
         self._unreported = False
         self._mtime_ns = 0
         self._nodes: set[str] = set()  # that hold bytes since the last fsync
@@ -86,6 +89,7 @@ class WriteBehind:
             view = memoryview(data if type(data) is bytes else bytes(data))
             for piece in pieces(offset, size, self._inode.layout.chunk_size):
                 await self._send(piece, view[piece.position : piece.position + piece.length])
+            self._linger_later()
             return
         while self._stage and offset != self._stage_start + len(self._stage):
             await self._send_stage()
@@ -94,8 +98,8 @@ class WriteBehind:
         self._stage += data
         if len(self._stage) >= STAGE_BYTES:
             await self._send_stage()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(LINGER_SECONDS, self._linger)
+        else:
+            self._linger_later()
 
     @property
     def pending(self) -> bool:
@@ -134,17 +138,17 @@ class WriteBehind:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            running = [extent.task for extent in self._extents]
+            running: list[asyncio.Task[object]] = [extent.task for extent in self._extents]
             if self._lingering is not None:
                 running.append(self._lingering)
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def forget_after(self, size: int) -> None:
-        """The file was cut: ends beyond `size` are no longer to be reported."""
-        self._acknowledged_end = min(self._acknowledged_end, size)
-        self.end = min(self.end, size)
+    def was_cut(self) -> None:
+        """The file was cut through this handle: ends of before count no more."""
+        self._truncation = self._inode.attributes.truncation
+        self._acknowledged_end = self.end = 0
 
     # ------------------------------------------------------------ sending
 
@@ -156,8 +160,19 @@ class WriteBehind:
             self._timer = None
         data, self._stage = self._stage, bytearray()
         view = memoryview(data)
-        for piece in pieces(self._stage_start, len(data), self._inode.layout.chunk_size):
-            await self._send(piece, view[piece.position : piece.position + piece.length])
+        try:
+            for piece in pieces(self._stage_start, len(data), self._inode.layout.chunk_size):
+                await self._send(piece, view[piece.position : piece.position + piece.length])
+        except BaseException as exc:
+            self._lost(exc)
+            raise
+
+    def _lost(self, problem: BaseException) -> None:
+        """What earlier writes handed over is not sent: that sticks, a cancellation too."""
+        if not isinstance(problem, Exception):
+            text = "cancelled while bytes of earlier writes were being sent"
+            problem = error(errno.ECANCELED, "write", self._inode.path, text=text)
+        self._failure = self._failure or problem
 
     async def _send(self, piece: Piece, data: memoryview) -> None:
         start = piece.index * self._inode.layout.chunk_size + piece.offset
@@ -170,7 +185,10 @@ class WriteBehind:
         except BaseException:
             self._budget.give_back(piece.length)
             raise
-        task = self._loop.create_task(self._write_chunk(piece, data))
+        self._start(start, end, self._write_piece(piece, data))
+
+    def _start(self, start: int, end: int, work: Coroutine[None, None, tuple[int, int]]) -> None:
+        task = self._loop.create_task(work)
         extent = _Extent(start, end, task)
         self._extents.append(extent)
         task.add_done_callback(lambda _: self._sent(extent))
@@ -182,46 +200,76 @@ class WriteBehind:
             return
         failure = extent.task.exception()
         if failure is None:
-            self._acknowledged_end = max(self._acknowledged_end, extent.end)
-            self._unreported = True
+            self._acknowledged(*extent.task.result())
         elif isinstance(failure, Exception):
             self._failure = self._failure or failure
 
-    async def _write_chunk(self, piece: Piece, data: memoryview) -> None:
+    def _acknowledged(self, end: int, truncation: int) -> None:
+        """Bytes up to `end` are there. Ends of an epoch that is over were cut: they count no more.
+
+        Reported under a later epoch, they would bring back a size that is gone.
+        """
+        self._unreported = True
+        if truncation > self._truncation:
+            self._truncation, self._acknowledged_end = truncation, end
+            self.end = max(
+                end, self._stage_start + len(self._stage), *(e.end for e in self._extents)
+            )
+        elif truncation == self._truncation:
+            self._acknowledged_end = max(self._acknowledged_end, end)
+
+    async def _write_piece(self, piece: Piece, data: memoryview) -> tuple[int, int]:
+        """Write part of a chunk, after all cuts of the file that come between."""
         inode = self._inode
         intent = self._cluster.intent("write", inode.path, self._timeout)
-        group = inode.group_of(piece.index)
         checks = piece_checks(data, piece.offset)
+        while True:
+            truncation = inode.attributes.truncation
+            try:
+                await self._write_chunk(intent, piece, data, checks, truncation)
+                end = piece.index * inode.layout.chunk_size + piece.offset + piece.length
+                return end, truncation
+            except RemoteError as exc:  # the file was cut meanwhile: write after the cut
+                if self._loop.time() >= intent.deadline:
+                    raise from_rpc(exc, "write", inode.path) from exc
+                if truncation == (await inode.refresh(intent)).truncation:
+                    await asyncio.sleep(STALE_WAIT_SECONDS)
+
+    async def _write_chunk(
+        self, intent: Intent, piece: Piece, data: memoryview, checks: bytes, truncation: int
+    ) -> None:
+        """Write under one epoch. Raises RemoteError STALE_TRUNCATION if that is over."""
+        inode = self._inode
+        group = inode.group_of(piece.index)
         purpose = "bulk" if piece.length >= BULK_BYTES else "calls"
+        request = WriteChunk(inode.ino, piece.index, truncation, piece.offset, checks)
         slot = await self._cluster.session.take()
         try:
-            while True:
-                request = WriteChunk(
-                    inode.ino, piece.index, inode.attributes.truncation, piece.offset, checks
-                )
-                try:
-                    await self._cluster.call(
-                        intent, group, request, slot=slot, purpose=purpose, payload=(data,)
-                    )
-                    break
-                except RemoteError as exc:  # the file was cut meanwhile: write after the cut
-                    if self._loop.time() >= intent.deadline:
-                        raise from_rpc(exc, "write", inode.path) from exc
-                    if request.truncation == (await inode.refresh(intent)).truncation:
-                        await asyncio.sleep(STALE_WAIT_SECONDS)
+            await self._cluster.call(
+                intent, group, request, slot=slot, purpose=purpose, payload=(data,)
+            )
         finally:
             self._cluster.session.give_back(slot)
-        self._nodes.add(self._cluster.map.primary(group))
+        self.touched(group)
         self._cache.drop_range(inode.ino, piece.index, piece.offset, piece.length)
         self._segments.forget(inode.ino)
 
     # ------------------------------------------------------------ size
 
+    def touched(self, group: int) -> None:
+        """Chunks of this group were changed: fsync is to ask its node."""
+        self._nodes.add(self._cluster.map.primary(group))
+
+    async def report_change(self, intent: Intent, end: int) -> None:
+        """Bytes were changed by other means than writing, up to `end` at the least."""
+        self._mtime_ns = self._env.clock.time_ns()
+        self._acknowledged(end, self._inode.attributes.truncation)
+        await self._report(intent)
+
     async def _report(self, intent: Intent) -> None:
         inode = self._inode
-        end = self._acknowledged_end
         self._unreported = False
-        request = ReportSize(inode.ino, inode.attributes.truncation, end, self._mtime_ns)
+        request = ReportSize(inode.ino, self._truncation, self._acknowledged_end, self._mtime_ns)
         try:
             answer = await self._cluster.call(intent, home_group(inode.ino), request)
         except BenchFSError as exc:
@@ -234,6 +282,10 @@ class WriteBehind:
             inode.learn_own(answer.message.attributes)
         else:
             inode.learn(answer.message.attributes)
+
+    def _linger_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(LINGER_SECONDS, self._linger)
 
     def _linger(self) -> None:
         self._timer = None

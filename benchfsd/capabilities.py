@@ -46,5 +46,9 @@ class Capabilities:
 
     def require(self, session: bytes, ino: int, wanted: int) -> None:
         """Raise NO_CAPABILITY unless the session has shown all the rights in `wanted`."""
-        if self._shown.get((session, ino), 0) & wanted != wanted:
+        if self.shown(session, ino) & wanted != wanted:
             raise RemoteError(Code.NO_CAPABILITY, f"inode {ino:#x} was not opened like this")
+
+    def shown(self, session: bytes, ino: int) -> int:
+        """The rights that the session has shown."""
+        return self._shown.get((session, ino), 0)

@@ -107,6 +107,9 @@ class NodeConfig(BaseSettings):
     reserve_bytes: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="bytes of the disk to keep free; unset: 5 %, 1 GiB at most"
     )
+    lease_seconds: Annotated[float, Field(ge=0.5, le=3600)] = Field(
+        default=30.0, description="a client not heard of for so long has lost its open files"
+    )
     metrics_listen: TcpAddress | None = Field(
         default=None, description="where Prometheus gets metrics, tcp://host:port; unset: nowhere"
     )

@@ -48,16 +48,20 @@ from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.guard import Guard
-from benchfsd.handlers import chunks, cluster, inodes, wide, xattrs
+from benchfsd.handlers import chunks, cluster, copying, inodes, opens, sparse, wide, xattrs
 from benchfsd.handlers.changes import Changes
 from benchfsd.handlers.links import HardLinks
+from benchfsd.handlers.locks import LockHandlers
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
 from benchfsd.node import Node
+from benchfsd.opens import Opens
+from benchfsd.orphans import Orphans
 from benchfsd.purge import Purger
 from benchfsd.rows import IntentKind
 from benchfsd.sessions import SessionKeeper
+from benchfsd.sizes import LiveSizes
 
 log = logging.getLogger("benchfsd")
 
@@ -138,6 +142,8 @@ class Daemon:
             schedule=self._loop.call_soon,
             on_fatal=_die,
         )
+        # what an earlier process was told about open files, only the clients know
+        self._restarted = self._database.entries() > 0
         self._files, self._disk_engine = _chunk_files(config.data_dir, durable)
         log.info("chunk files: %s", self._disk_engine)
         self._store = ChunkStore(
@@ -183,6 +189,7 @@ class Daemon:
             f"{self._engines.summary}; chunk files: {self._disk_engine}",
             f"{config.host}:{device}",
             Guard(config.superusers, Capabilities(self._secret)),
+            Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
         node.refresh_map = self._read_map
         if node.leads(home_group(ROOT_INO)):
@@ -191,6 +198,8 @@ class Daemon:
         self._purger = Purger(node)
         self._changes = Changes(node, self._purger)
         self._hard_links = HardLinks(node, self._purger, self._changes)
+        self._orphans = Orphans(node, self._purger)
+        self._orphans.load()
         await self._listen()
         await self._register()
         self._resume()
@@ -198,6 +207,7 @@ class Daemon:
             self._loop.create_task(_keep_up("watching the registry", self._watch_registry)),
             self._loop.create_task(_keep_up("cleaning chunks", self._clean)),
             self._loop.create_task(_keep_up("forgetting sessions", self._forget_sessions)),
+            self._loop.create_task(_keep_up("watching leases", self._orphans.watch)),
         ]
         if config.mode is Mode.WRITEBACK:
             self._background.append(self._loop.create_task(_keep_up("flushing", self._flush)))
@@ -253,16 +263,21 @@ class Daemon:
 
     def _handlers(self) -> dict[Op, Handler]:
         node = self._node
-        of_inodes = inodes.table(node)
+        sizes = LiveSizes(node)
+        of_inodes = inodes.table(node, sizes)
         table = {
             **cluster.table(node),
-            **NameHandlers(node, self._changes).table(),
+            **NameHandlers(node, self._changes, sizes).table(),
             **self._changes.table(),
             **of_inodes,
             **wide.table(node, self._changes, of_inodes),
             **self._hard_links.table(),
+            **opens.table(node, self._orphans),
             **xattrs.table(node),
             **chunks.ChunkHandlers(node).table(),
+            **sparse.table(node),
+            **copying.table(node),
+            **LockHandlers(node).table(),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
 

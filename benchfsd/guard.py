@@ -18,6 +18,7 @@ from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Caller, Handler, Reply
 from benchfsd import access
 from benchfsd.capabilities import Capabilities
+from benchfsd.inodes import Inodes
 from benchfsd.namespace import Namespace
 from benchfsd.rights import NOBODY, SUPERUSER, User, may_access, require_access
 
@@ -90,6 +91,32 @@ class Guard:
         """Raise NO_CAPABILITY unless the caller may read or write the file's chunks."""
         if self.user(request.caller) is not SUPERUSER:
             self._capabilities.require(request.caller.session, ino, wanted)
+
+    def either(self, request: Request, ino: int) -> None:
+        """Raise NO_CAPABILITY unless the caller may read or may write the file's chunks."""
+        user = self.user(request.caller)
+        if user is not SUPERUSER and not self._capabilities.shown(request.caller.session, ino):
+            self._capabilities.require(request.caller.session, ino, READ)
+
+    def writing(self, request: Request, inodes: Inodes, ino: int) -> None:
+        """Raise NO_CAPABILITY unless the caller may write the file, owns it, or opened it so.
+
+        A file stays open for writing when its mode changes. One that is not there, the operation
+        tells of.
+        """
+        user = self.user(request.caller)
+        if user is SUPERUSER:
+            return
+        inode = inodes.find(ino)
+        if inode is not None and user.uid != inode.uid and not may_access(inode, user, WRITE):
+            self._capabilities.require(request.caller.session, ino, WRITE)
+
+    def locking(self, request: Request, ino: int, *, whole: bool, exclusive: bool) -> None:
+        """Raise NO_CAPABILITY unless the caller has the file open as the lock needs it."""
+        if whole:
+            self.either(request, ino)
+        else:
+            self.chunk(request, ino, WRITE if exclusive else READ)
 
     # ------------------------------------------------------------------ directories
 

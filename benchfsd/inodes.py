@@ -14,7 +14,6 @@ from benchfs.env import Env
 from benchfs.inode import (
     READ,
     ROOT_INO,
-    WRITE,
     FileType,
     atime_is_due,
     home_group,
@@ -32,6 +31,8 @@ from benchfs.rpc.messages import (
     MakeInode,
     RecordReads,
     ReportSize,
+    ReserveEnd,
+    ReserveEndReply,
     SetAttributes,
     Truncate,
 )
@@ -170,13 +171,13 @@ class Inodes:
     def report_size(self, message: ReportSize, user: User | None = SUPERUSER) -> AttributesReply:
         """Merge a writer's end of acknowledged bytes, by maximum, and its mtime likewise.
 
-        Writing by anybody but the superuser takes setuid and setgid from the file. A report from
-        before the last truncation changes nothing, as its bytes were cut. Repeats do no harm.
-        ENOENT; EISDIR; EINVAL for a symlink; EFBIG; NOT_READY for a truncation that is not
-        finished, ESTALE for one that this group never began; EACCES for who may not write.
+        It tells that bytes changed, so it always counts as a change: clocks of writers differ,
+        and mtime alone would hide some. Writing by anybody but the superuser takes setuid and
+        setgid from the file. A report from before the last truncation changes nothing, as its
+        bytes were cut. Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG;
+        NOT_READY for a truncation that is not finished, ESTALE for one that never began here.
         """
         inode = self._file(message.ino)
-        _require_writer(inode, user)
         if message.truncation < inode.truncation:
             return AttributesReply(inode)
         if message.truncation > inode.truncation:
@@ -187,18 +188,36 @@ class Inodes:
                 f"not {message.truncation}",
             )
         _check_size(message.end, inode.layout)
-        size = max(inode.size, message.end)
-        mtime_ns = max(inode.mtime_ns, message.mtime_ns)
-        if size != inode.size or mtime_ns != inode.mtime_ns:
-            inode = inode._replace(
-                mode=inode.mode if user is SUPERUSER else unprivileged(inode.mode),
-                size=size,
-                mtime_ns=mtime_ns,
-                ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
-                change=inode.change + 1,
-            )
-            self.put(inode)
+        inode = inode._replace(
+            mode=_mode_after_writing(inode, user),
+            size=max(inode.size, message.end),
+            mtime_ns=max(inode.mtime_ns, message.mtime_ns),
+            ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
+            change=inode.change + 1,
+        )
+        self.put(inode)
         return AttributesReply(inode)
+
+    def reserve_end(self, message: ReserveEnd, user: User | None = SUPERUSER) -> ReserveEndReply:
+        """Give the caller `length` bytes at the file's end, which nobody else is given.
+
+        The size grows at once: until they are written, and for ever if they never are, the bytes
+        are a hole. Setuid and setgid go as by `report_size`. ENOENT; EISDIR; EINVAL; EFBIG;
+        NOT_READY while a truncation is unfinished.
+        """
+        inode = self._file(message.ino)
+        _check_size(inode.size + message.length, inode.layout)
+        self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
+        now_ns = self._env.clock.time_ns()
+        grown = inode._replace(
+            mode=_mode_after_writing(inode, user),
+            size=inode.size + message.length,
+            mtime_ns=max(inode.mtime_ns, now_ns),
+            ctime_ns=max(inode.ctime_ns, now_ns),
+            change=inode.change + 1,
+        )
+        self.put(grown)
+        return ReserveEndReply(inode.size, grown)
 
     def begin_truncate(
         self, message: Truncate, call: Call | None = None, user: User | None = SUPERUSER
@@ -206,11 +225,10 @@ class Inodes:
         """First step: the intent, which has the new truncation epoch, and the inode before.
 
         The chunks are to be cut under that epoch, then `commit_truncate`. `call` is whom the
-        recovery is to answer. ENOENT; EISDIR; EINVAL; EFBIG; EACCES; NOT_READY while another
-        truncation of the file is unfinished.
+        recovery is to answer. ENOENT; EISDIR; EINVAL; EFBIG; NOT_READY while another truncation
+        of the file is unfinished.
         """
         inode = self._file(message.ino)
-        _require_writer(inode, user)
         _check_size(message.size, inode.layout)
         self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
         intent = Intent(
@@ -222,8 +240,9 @@ class Inodes:
             layout=inode.layout,
         )
         self._intents.add(intent)
-        if user is not SUPERUSER and inode.mode != unprivileged(inode.mode):
-            inode = inode._replace(mode=unprivileged(inode.mode))
+        mode = _mode_after_writing(inode, user)
+        if mode != inode.mode:
+            inode = inode._replace(mode=mode)
             self.put(inode)
         return intent, inode
 
@@ -364,10 +383,8 @@ def inherit(
     return (mode | stat.S_ISGID if directory else mode), parent_gid
 
 
-def _require_writer(inode: Attributes, user: User | None) -> None:
-    """EACCES. The owner may always: a file may be open for writing whose mode forbids it by now."""
-    if user is not SUPERUSER and user.uid != inode.uid:
-        require_access(inode, user, WRITE)
+def _mode_after_writing(inode: Attributes, user: User | None) -> int:
+    return inode.mode if user is SUPERUSER else unprivileged(inode.mode)
 
 
 def _check_size(size: int, layout: LayoutRecord) -> None:

@@ -190,6 +190,8 @@ class Links:
 
     def _count_up(self, ino: int, name: bytes = b"") -> AttributesReply:
         inode = self._names.inodes.get(ino)
+        if not inode.nlink:
+            raise RemoteError(errno.ENOENT, "the file has lost its last name", name)
         if inode.type == FileType.DIRECTORY:
             raise RemoteError(errno.EPERM, "a directory has one name", name)
         if inode.nlink >= LINKS_MOST:

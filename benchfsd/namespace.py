@@ -27,7 +27,7 @@ entry. Alone in their batch creates, renames and unlinks take 28 µs.
 from __future__ import annotations
 
 import errno
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from benchfs.env import Env
 from benchfs.inode import FileType, home_group
@@ -57,6 +57,7 @@ from benchfsd.rows import (
     Entry,
     Intent,
     IntentKind,
+    Kind,
     Rights,
     Rows,
     decode_entry,
@@ -64,10 +65,13 @@ from benchfsd.rows import (
     encode_entry,
     entry_key,
     entry_prefix,
+    ino_of_orphan_key,
     inode_key,
     inode_with_entry_change,
+    kind_prefix,
     mode_and_gid_of_inode,
     name_of_entry_key,
+    orphan_key,
     part_key,
     rights_of_inode,
     type_of_inode,
@@ -102,13 +106,29 @@ class UnregisteredError(RemoteError):
         self.ino = ino
 
 
+class Holders(Protocol):
+    """Who has inodes open. See `benchfsd.orphans.Orphans`."""
+
+    def is_held(self, ino: int) -> bool:
+        """Whether somebody may have the inode open."""
+        ...
+
+    def orphaned(self, ino: int) -> None:
+        """Called when an inode that is held has lost its last name."""
+        ...
+
+
 class Namespace:
-    """The names in one group, its inodes and its intents. One object a group."""
+    """The names in one group, its inodes and its intents. One object a group.
 
-    __slots__ = ("_env", "_rows", "group", "holds", "inodes", "intents")
+    Without `holders` nobody has anything open.
+    """
 
-    def __init__(self, group: int, rows: Rows, env: Env) -> None:
+    __slots__ = ("_env", "_holders", "_rows", "group", "holds", "inodes", "intents")
+
+    def __init__(self, group: int, rows: Rows, env: Env, holders: Holders | None = None) -> None:
         self.group = group
+        self._holders = holders
         self.intents = Intents(group, rows)
         self.holds = Holds(group, rows)
         self.inodes = Inodes(group, rows, env, self.intents, self.holds)
@@ -355,12 +375,32 @@ class Namespace:
         return Removed(Empty(), None, drop)
 
     def _unlink_inode(self, inode: Attributes, now_ns: int) -> Intent | None:
-        """Take one name from a file. With the last one, it goes, and its chunks are to go."""
-        if inode.nlink > 1:
+        """Take one name from a file. With the last one, it goes, and its chunks are to go.
+
+        If somebody may have it open, it stays as an orphan until nobody has.
+        """
+        held = self._holders is not None and self._holders.is_held(inode.ino)
+        if inode.nlink > 1 or held:
             self.inodes.put(
                 inode._replace(nlink=inode.nlink - 1, ctime_ns=now_ns, change=inode.change + 1)
             )
+            if inode.nlink == 1 and self._holders is not None:
+                self._rows.put(orphan_key(self.group, inode.ino), b"")
+                self._holders.orphaned(inode.ino)
             return None
+        return self._delete_inode(inode)
+
+    def orphans(self) -> list[int]:
+        """The inodes without names."""
+        prefix = kind_prefix(self.group, Kind.ORPHAN)
+        return [ino_of_orphan_key(key) for key, _ in self._rows.scan(prefix)]
+
+    def drop_orphan(self, ino: int) -> Intent | None:
+        """Remove an inode without names, which nobody has open any more; its chunks are to go."""
+        inode = self.inodes.find(ino) if self._rows.delete(orphan_key(self.group, ino)) else None
+        return None if inode is None or inode.nlink else self._delete_inode(inode)
+
+    def _delete_inode(self, inode: Attributes) -> Intent | None:
         self.inodes.delete(inode.ino)
         if inode.type != FileType.FILE:
             return None  # it has no chunks

@@ -28,7 +28,9 @@ from benchfsd.chunks import ChunkStore
 from benchfsd.database import Database
 from benchfsd.guard import Guard
 from benchfsd.links import Links
+from benchfsd.locks import LockTable
 from benchfsd.mode import Mode
+from benchfsd.opens import Opens
 from benchfsd.renaming import RenamingNamespace
 from benchfsd.slots import Slots
 
@@ -54,6 +56,7 @@ class Node:
         transport: str,
         disk: str,
         guard: Guard,
+        opens: Opens,
     ) -> None:
         self.node_id = node_id
         self.spec = spec
@@ -66,6 +69,9 @@ class Node:
         self.transport = transport
         self.disk = disk
         self.guard = guard
+        self.opens = opens
+        self.locks = LockTable()
+        self.orphans: set[int] = set()  # inodes without names: see benchfsd/orphans.py
         self.buffers = BufferPool()
         self.slots = Slots(database)
         self.loop = asyncio.get_running_loop()
@@ -97,7 +103,8 @@ class Node:
         """The names and inodes of a group that this node leads."""
         found = self._namespaces.get(group)
         if found is None:
-            found = self._namespaces[group] = RenamingNamespace(group, self.database, self.env)
+            found = RenamingNamespace(group, self.database, self.env, self)
+            self._namespaces[group] = found
         return found
 
     def links(self, group: int) -> Links:
@@ -107,6 +114,14 @@ class Node:
     def namespaces(self) -> list[RenamingNamespace]:
         """Those that were used so far."""
         return list(self._namespaces.values())
+
+    def is_held(self, ino: int) -> bool:
+        """Whether somebody may have the inode open."""
+        return self.opens.is_held(ino)
+
+    def orphaned(self, ino: int) -> None:
+        """An inode that is held has lost its last name."""
+        self.orphans.add(ino)
 
     def leads(self, group: int) -> bool:
         """Whether this node is the group's primary."""
@@ -137,9 +152,16 @@ class Node:
     # ------------------------------------------------------------ other nodes
 
     async def call_group(
-        self, group: int, request: tuple[object, ...], *, mutates: bool = False
+        self,
+        group: int,
+        request: tuple[object, ...],
+        *,
+        mutates: bool = False,
+        into: memoryview | None = None,
     ) -> Answer:
         """Ask the primary of a group. Raises RemoteError, UNAVAILABLE if it does not answer.
+
+        With `into`, the reply's payload is put there, where it fits.
 
         A newer entry of the group is learned and followed. It is never passed on: a client would
         take it for one of the group that it asked about.
@@ -151,7 +173,9 @@ class Node:
         while True:
             entry = self.map.group(group)
             try:
-                return await self._call(entry.primary, request, group, entry.epoch, slot, sequence)
+                return await self._call(
+                    entry.primary, request, group, entry.epoch, slot, sequence, into
+                )
             except RemoteError as exc:
                 if exc.code != Code.STALE_EPOCH:
                     raise
@@ -176,16 +200,19 @@ class Node:
         epoch: int,
         slot: int,
         sequence: int,
+        into: memoryview | None = None,
     ) -> Answer:
+        purpose = "calls" if into is None else "bulk"
         give_up = self.loop.time() + PEER_SECONDS
         while True:
             left = give_up - self.loop.time()
             try:
                 peer = self._peer(node_id)
-                connection = await self.pool.connect(peer, "calls", timeout=left)
+                connection = await self.pool.connect(peer, purpose, timeout=left)
                 return await connection.call(
                     request,
                     timeout=left,
+                    into=into,
                     group=group,
                     epoch=epoch,
                     slot=slot,

@@ -35,7 +35,7 @@ from benchfs.rpc.messages import (
     SealedDirectory,
 )
 from benchfsd.holds import Move, Prepared, Role
-from benchfsd.namespace import Namespace, Removed, require_name
+from benchfsd.namespace import Holders, Namespace, Removed, require_name
 from benchfsd.parts import Parts
 from benchfsd.rights import User, require_access
 from benchfsd.rows import Entry, IntentKind, Rows, encode_entry, entry_key, part_key
@@ -55,8 +55,8 @@ class RenamingNamespace(Namespace):
 
     __slots__ = ("parts",)
 
-    def __init__(self, group: int, rows: Rows, env: Env) -> None:
-        super().__init__(group, rows, env)
+    def __init__(self, group: int, rows: Rows, env: Env, holders: Holders | None = None) -> None:
+        super().__init__(group, rows, env, holders)
         self.parts = Parts(group, rows, self.inodes, self.holds)
 
     # ------------------------------------------------------------------ one transaction

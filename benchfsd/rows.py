@@ -20,6 +20,7 @@ no database and no rules: what may be stored is decided in `benchfsd/namespace.p
     MOVE      token                         see benchfsd/holds.py
     PART      ino                           of a directory at home elsewhere: as an INODE
     USED      ino, group                    empty: the group has a part of the directory
+    ORPHAN    ino                           empty; an inode without names, kept while it is open
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Kind(IntEnum):
     MOVE = 21
     PART = 22
     USED = 23
+    ORPHAN = 24
 
 
 class IntentKind(IntEnum):
@@ -208,6 +210,17 @@ def used_prefix(group: int, ino: int) -> bytes:
 def intent_key(group: int, kind: IntentKind, ino: int) -> bytes:
     """The intent of this kind about `ino`."""
     return _INTENT_KEY.pack(group, Kind.INTENT, kind, ino)
+
+
+def orphan_key(group: int, ino: int) -> bytes:
+    """The mark of an inode without names."""
+    return _pack_ino_key(group, Kind.ORPHAN, ino)
+
+
+def ino_of_orphan_key(key: bytes) -> int:
+    """The inode in a key that `orphan_key` made."""
+    ino: int = _INO_KEY.unpack(key)[2]
+    return ino
 
 
 def counter_key(group: int) -> bytes:

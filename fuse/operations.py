@@ -37,11 +37,12 @@ _USER_XATTRS = b"user."
 class _Handle:
     """A file as one program opened it."""
 
-    __slots__ = ("opened", "writes")
+    __slots__ = ("appends", "opened", "writes")
 
-    def __init__(self, opened: OpenInode, wanted: int) -> None:
+    def __init__(self, opened: OpenInode, *, writes: bool, appends: bool) -> None:
         self.opened = opened
-        self.writes = bool(wanted & WRITE)
+        self.writes = writes
+        self.appends = appends
 
 
 class Operations(pyfuse3.Operations):
@@ -140,9 +141,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         bits, kind = stat.S_IMODE(mode), stat.S_IFMT(mode)
         if kind == stat.S_IFREG:
-            made = await self._inodes.make_file(
-                parent_inode, name, bits, _owner(ctx), exclusive=True
-            )
+            made = await self._inodes.make_file(parent_inode, name, bits, _owner(ctx))
         elif kind in _SPECIAL:
             made = await self._inodes.make_special(
                 parent_inode, name, _SPECIAL[kind], bits, _owner(ctx)
@@ -223,32 +222,39 @@ class Operations(pyfuse3.Operations):
             stat.S_IMODE(mode),
             _owner(ctx),
             exclusive=bool(flags & os.O_EXCL),
+            append=self._appends(flags),
         )
         info = await self._opened(opened, flags)
         return info, self._known(opened.inode.attributes)
 
     @answered
     async def open(self, inode: InodeT, flags: FlagT, ctx: pyfuse3.RequestContext) -> FileInfo:
-        return await self._opened(await self._inodes.files.open(inode, self._wanted(flags)), flags)
+        opened = await self._inodes.files.open(
+            inode, self._wanted(flags), append=self._appends(flags)
+        )
+        return await self._opened(opened, flags)
 
     @answered
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         # The reply is sent before anything else runs, so the buffer can go back before it.
         buffer = self._buffers.pop() if self._buffers else bytearray(max(size, MOST_READ_BYTES))
         view = memoryview(buffer)[:size]
-        count = await self._files[fh].opened.file.preadinto(view, off)
+        count = await self._files[fh].opened.read_into(view, off)
         self._buffers.append(buffer)
         return view[:count]  # type: ignore[return-value]  # any buffer will do
 
     @answered
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        return await self._files[fh].opened.file.pwrite(buf, off)
+        handle = self._files[fh]
+        if handle.appends:
+            return await handle.opened.append(buf)
+        return await handle.opened.write(buf, off)
 
     @answered
     async def flush(self, fh: FileHandleT) -> None:
         handle = self._files[fh]
         if handle.writes:
-            await handle.opened.file.flush()
+            await handle.opened.flush()
 
     @answered
     async def release(self, fh: FileHandleT) -> None:
@@ -256,7 +262,7 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
-        await self._files[fh].opened.file.fsync()
+        await self._files[fh].opened.fsync()
 
     # ------------------------------------------------------------ directories
 
@@ -329,18 +335,24 @@ class Operations(pyfuse3.Operations):
         wanted = _WANTED[flags & os.O_ACCMODE]
         return READ | WRITE if self._writeback and wanted & WRITE else wanted
 
+    def _appends(self, flags: int) -> bool:
+        """Whether what is written goes to the end, not where the kernel says."""
+        return bool(flags & os.O_APPEND) and not self._writeback
+
     async def _opened(self, opened: OpenInode, flags: int) -> FileInfo:
         wanted = self._wanted(flags)
         cached = opened.cached
         if flags & os.O_TRUNC:
             try:
-                await opened.file.truncate(0)
+                await opened.truncate(0)
             except BaseException:
                 await self._inodes.files.release(opened)
                 raise
         handle = self._new_handle()
-        self._files[handle] = _Handle(opened, wanted)
-        return FileInfo(fh=handle, keep_cache=cached)
+        appends = self._appends(flags)
+        self._files[handle] = _Handle(opened, writes=bool(wanted & WRITE), appends=appends)
+        # where the kernel thinks the end is, others may have appended: it keeps no pages of that
+        return FileInfo(fh=handle, keep_cache=cached, direct_io=appends)
 
     def _new_handle(self) -> FileHandleT:
         self._last_handle += 1

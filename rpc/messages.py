@@ -61,6 +61,17 @@ class Op(IntEnum):
     LIST_XATTRS = 70
     REMOVE_XATTR = 71
     PRESENT = 72
+    OPEN_INODE = 80
+    RELEASE = 81
+    RENEW = 82
+    RESERVE_END = 83
+    LOCK = 84
+    UNLOCK = 85
+    FILE_END = 90
+    MAP_DATA = 91
+    ALLOCATE_CHUNK = 92
+    PUNCH_CHUNK = 93
+    COPY_CHUNK = 94
     PREPARE_NAME = 100
     PREPARE_PARENT = 101
     SEAL_DIRECTORY = 102
@@ -247,6 +258,7 @@ class MapReply(NamedTuple):
     chunk_size: U32
     nodes: Annotated[tuple[NodeRecord, ...], Limit(65_536)]
     groups: Annotated[tuple[GroupRecord, ...], Limit(65_536)]
+    lease_ms: U32  # a session that is not renewed for so long has lost its open files and locks
 
 
 class GetStatus(NamedTuple):
@@ -304,6 +316,8 @@ class Open(NamedTuple):
     gid: U32
     layout: LayoutRecord  # for a new file
     wanted: U8 = 0  # of a file that is there: 4 read, 2 write, 6 both; EACCES
+    hold: U64 = 0  # under which the session holds the file open; 0: it does not
+    writes: Bool = False  # whether it is held for writing
 
 
 class OpenReply(NamedTuple):
@@ -384,13 +398,6 @@ class ReadDirectoryReply(NamedTuple):
     entries: Annotated[tuple[EntryRecord, ...], Limit(4096)]
     more: Bool
     searchable: Bool  # whether the caller may look up what is in it; else no attributes come along
-
-
-class AccessReply(NamedTuple):
-    """The inode, and a capability for what was wanted, as in OpenReply."""
-
-    attributes: Attributes
-    capability: Token
 
 
 class MakeSymlink(NamedTuple):
@@ -569,6 +576,112 @@ class DropInode(NamedTuple):
     """Between nodes: remove a directory's inode if it is empty; done already counts as done."""
 
     ino: U64
+
+
+# ---------------------------------------------------------------- open files
+#
+# A session holds an inode open under the greatest number that it was opened with. Numbers are
+# the session's own and grow with each open, so that a release that was overtaken by another open
+# releases nothing.
+
+
+class HoldRecord(NamedTuple):
+    """An inode that a session holds open."""
+
+    ino: U64
+    number: U64
+    writes: Bool
+
+
+class OpenInode(NamedTuple):
+    """Hold an inode open that was found by number: to its home group, as `hold` of Open."""
+
+    ino: U64
+    hold: U64
+    writes: Bool
+    wanted: U8 = 0  # as of Open
+
+
+class AccessReply(NamedTuple):
+    """The inode, and a capability for what was wanted, as in OpenReply."""
+
+    attributes: Attributes
+    capability: Token
+
+
+class Release(NamedTuple):
+    """To a node: the session's last handles of these inodes are closed."""
+
+    holds: Annotated[tuple[HoldRecord, ...], Limit(4096)]
+
+
+class LockRecord(NamedTuple):
+    """A lock that a session has."""
+
+    ino: U64
+    handle: U64  # the open file that it belongs to: a number that the session gave it
+    whole: Bool  # the lock of the file as such (flock), beside those of byte ranges
+    exclusive: Bool
+    start: U64
+    end: U64
+
+
+class Renew(NamedTuple):
+    """To a node: the session lives.
+
+    `holds` and `locks`: all it has there, when they did not agree.
+    """
+
+    settled: U64  # no open with a number up to this one is under way
+    held: U32  # inodes held there under such numbers
+    holds: Annotated[tuple[HoldRecord, ...], Limit(32_768)] | None
+    locks: Annotated[tuple[LockRecord, ...], Limit(8_192)]
+
+
+class RenewReply(NamedTuple):
+    """`agreed`: node and session hold the same to be open; else all is to be sent."""
+
+    agreed: Bool
+    gone: Annotated[tuple[U64, ...], Limit(32_768)]  # what was sent, and is no more
+    unlocked: Annotated[tuple[U64, ...], Limit(8_192)]  # where locks that were sent are lost
+
+
+class Lock(NamedTuple):
+    """To the home group: lock bytes from `start` up to `end`. Repeats do no harm."""
+
+    ino: U64
+    handle: U64
+    whole: Bool
+    exclusive: Bool
+    start: U64
+    end: U64  # 2^63: the end of the file, however it grows
+    number: U64  # grows with each Lock and Unlock of the session
+    wait_ms: U32  # 0: do not wait. In vain: EAGAIN
+
+
+class Unlock(NamedTuple):
+    """To the home group: unlock them. A Lock with a lower number that comes later is refused."""
+
+    ino: U64
+    handle: U64
+    whole: Bool
+    start: U64
+    end: U64
+    number: U64
+
+
+class ReserveEnd(NamedTuple):
+    """To the home group: make the file `length` bytes longer, for the caller to write there."""
+
+    ino: U64
+    length: U64
+
+
+class ReserveEndReply(NamedTuple):
+    """The bytes from `offset` on are the caller's, as long as the truncation epoch holds."""
+
+    offset: U64
+    attributes: Attributes
 
 
 # ------------------------------------- between groups: changes that concern several of them
@@ -752,6 +865,76 @@ class PurgeFiles(NamedTuple):
     inos: Annotated[tuple[U64, ...], Limit(4096)]
 
 
+class FileEnd(NamedTuple):
+    """Between nodes: how far a file's chunks on this node reach."""
+
+    ino: U64
+    chunk_size: U32
+
+
+class FileEndReply(NamedTuple):
+    """`end` holds in this truncation epoch only."""
+
+    truncation: U32
+    end: U64
+
+
+class MapData(NamedTuple):
+    """To a node: where in a file, from `offset` on, it has data. What it has not is a hole."""
+
+    ino: U64
+    chunk_size: U32
+    offset: U64
+
+
+class ExtentRecord(NamedTuple):
+    """Bytes of a file from `start` up to `end`."""
+
+    start: U64
+    end: U64
+
+
+class MapDataReply(NamedTuple):
+    """Ascending. It says nothing about bytes from `until` on: ask again from there."""
+
+    extents: Annotated[tuple[ExtentRecord, ...], Limit(32_768)]
+    until: U64
+
+
+class AllocateChunk(NamedTuple):
+    """Have space for these bytes of a chunk, so that writing there does not fail for want of it."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    offset: U32
+    length: U32
+
+
+class PunchChunk(NamedTuple):
+    """Make these bytes of a chunk a hole. Its length stays."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    offset: U32
+    length: U32
+
+
+class CopyChunk(NamedTuple):
+    """Write bytes that another chunk has, or zeros where it has none: the node fetches them."""
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    offset: U32
+    length: U32
+    source_group: U16
+    source_ino: U64
+    source_index: U32
+    source_offset: U32
+
+
 class LendChunk(NamedTuple):
     """Same host: pass the chunk file's descriptor, read-only, with this reply."""
 
@@ -809,7 +992,7 @@ OPERATIONS = _table(
     Operation(Op.GET_MANY_ATTRIBUTES, GetManyAttributes, ManyAttributesReply, False),
     Operation(Op.SET_ATTRIBUTES, SetAttributes, AttributesReply, True),
     Operation(Op.RECORD_READS, RecordReads, Empty, False),  # a maximum: repeats do no harm
-    Operation(Op.CHECK_ACCESS, CheckAccess, AccessReply, False),
+    Operation(Op.CHECK_ACCESS, CheckAccess, AttributesReply, False),
     Operation(Op.MAKE_SYMLINK, MakeSymlink, AttributesReply, True),
     Operation(Op.READ_LINK, ReadLink, ReadLinkReply, False),
     Operation(Op.MAKE_SPECIAL, MakeSpecial, AttributesReply, True),
@@ -843,6 +1026,17 @@ OPERATIONS = _table(
     Operation(Op.PURGE_FILES, PurgeFiles, Empty, False),
     Operation(Op.LEND_CHUNK, LendChunk, LendChunkReply, False),
     Operation(Op.LEND_BOARD, LendBoard, LendBoardReply, False),
+    Operation(Op.OPEN_INODE, OpenInode, AccessReply, False),  # a number: repeats do no harm
+    Operation(Op.RELEASE, Release, Empty, False),
+    Operation(Op.RENEW, Renew, RenewReply, False),
+    Operation(Op.RESERVE_END, ReserveEnd, ReserveEndReply, True),
+    Operation(Op.LOCK, Lock, Empty, False),
+    Operation(Op.UNLOCK, Unlock, Empty, False),
+    Operation(Op.FILE_END, FileEnd, FileEndReply, False),
+    Operation(Op.MAP_DATA, MapData, MapDataReply, False),
+    Operation(Op.ALLOCATE_CHUNK, AllocateChunk, WriteChunkReply, True),
+    Operation(Op.PUNCH_CHUNK, PunchChunk, WriteChunkReply, True),
+    Operation(Op.COPY_CHUNK, CopyChunk, WriteChunkReply, True),
 )
 BY_REQUEST: dict[type, Operation] = {row.request: row for row in OPERATIONS.values()}
 

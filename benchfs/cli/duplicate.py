@@ -15,6 +15,9 @@ from benchfs.errors import error
 from benchfs.paths import display, parse
 
 PIECE_BYTES = 4 * 1024 * 1024
+# From this size on the nodes copy among themselves; below it that takes more requests.
+BY_NODES_BYTES = 1024 * 1024
+COPY_BYTES = 64 * 1024 * 1024
 
 
 async def copy(fs: AsyncClient, source: str, target: str) -> int:
@@ -68,6 +71,9 @@ async def _copy(fs: AsyncClient, source: str, found: os.stat_result, target: str
             raise error(errno.EINVAL, "copy", source, text=f"{target} is the same file")
         count = 1
         async with await fs.open(source) as reader, await fs.open(target, "wb") as writer:
+            if found.st_size >= BY_NODES_BYTES:
+                while await reader.copy_range(writer, COPY_BYTES):
+                    pass
             while data := await reader.read(PIECE_BYTES):
                 await writer.write(data)
     await fs.copystat(found, target)

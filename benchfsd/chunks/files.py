@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 import anyio
 import anyio.to_thread
 
+from benchfsd.chunks import sparse
 from benchfsd.database import FatalStorageError
 
 DIRECTORY = "chunks"
@@ -75,6 +76,18 @@ class ChunkFiles(Protocol):
 
     def truncate(self, ino: int, index: int, length: int) -> None:
         """Cut the file to `length` bytes."""
+        ...
+
+    def punch(self, ino: int, index: int, offset: int, length: int) -> None:
+        """Make bytes of the file a hole; its size stays. Also where the file system has none."""
+        ...
+
+    def allocate(self, ino: int, index: int, offset: int, length: int) -> None:
+        """Have the disk's space for these bytes; the file's size stays."""
+        ...
+
+    def data_ranges(self, ino: int, index: int, length: int) -> list[tuple[int, int]]:
+        """(start, end) of what is not a hole in the file's first `length` bytes, ascending."""
         ...
 
     def remove(self, ino: int, index: int) -> None:
@@ -192,6 +205,15 @@ class DiskChunkFiles:
 
     def truncate(self, ino: int, index: int, length: int) -> None:
         os.ftruncate(self._descriptor(ino, index), length)
+
+    def punch(self, ino: int, index: int, offset: int, length: int) -> None:
+        sparse.punch(self._descriptor(ino, index), offset, length)
+
+    def allocate(self, ino: int, index: int, offset: int, length: int) -> None:
+        sparse.allocate(self._descriptor(ino, index), offset, length)
+
+    def data_ranges(self, ino: int, index: int, length: int) -> list[tuple[int, int]]:
+        return sparse.data_ranges(self._descriptor(ino, index), length)
 
     def remove(self, ino: int, index: int) -> None:
         descriptor = self._open.pop((ino, index), None)

@@ -26,10 +26,12 @@ from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import refusals
 from benchfsd.chunks.blocks import BlockReader
 from benchfsd.chunks.cleaning import Cleaner
+from benchfsd.chunks.ends import file_end
 from benchfsd.chunks.files import ChunkFiles
 from benchfsd.chunks.loans import Loan, LoanBoard
 from benchfsd.chunks.recovery import Recovery, VerifyReport
 from benchfsd.chunks.removal import Remover
+from benchfsd.chunks.shaping import Shaper
 from benchfsd.chunks.space import SpaceBudget
 from benchfsd.chunks.state import ChunkState
 from benchfsd.chunks.table import CAPACITY, NO_RECORD, ChunkTable
@@ -85,6 +87,7 @@ class ChunkStore:
         self._table = ChunkTable(database, env, self.board.__contains__, capacity)
         self._cleaner = Cleaner(self._table, files, self._blocks, mode, on_fatal)
         self._remover = Remover(self._table, files, self._blocks, self._cleaner, self.board)
+        self.shaper = Shaper(self)
         self._recovery = Recovery(self._table, files, self._blocks, durable=self._durable)
 
     # ---------------------------------------------------------------- reading
@@ -136,6 +139,10 @@ class ChunkStore:
             except BlockingIOError:
                 continue
         return self._read_now(chunk, offset, length, into, wait=True)
+
+    def end_of(self, ino: int, chunk_size: int) -> tuple[int, int]:
+        """The truncation epoch known here, and where the file's bytes on this node end."""
+        return file_end(self._table, ino, chunk_size)
 
     async def lend(self, group: int, ino: int, index: int) -> Loan:
         """Let a client on this host read a chunk by itself. The caller closes the descriptor.

@@ -135,9 +135,15 @@ class ChunkTable:
         so that such chunks can be removed. Chunks may be removed meanwhile.
         """
         for group in self.file(ino).groups:
-            after = rows.chunk_key(group, ino, first - 1) if first else b""
-            for key, record in self.scan(rows.chunk_prefix(group, ino), after):
-                yield group, rows.chunk_of_key(key)[2], record or NO_RECORD
+            yield from self.rows_of_group(group, ino, first)
+
+    def rows_of_group(
+        self, group: int, ino: int, first: int = 0
+    ) -> Iterator[tuple[int, int, ChunkRecord]]:
+        """Those of `rows_of` that are in one group, by index."""
+        after = rows.chunk_key(group, ino, first - 1) if first else b""
+        for key, record in self.scan(rows.chunk_prefix(group, ino), after):
+            yield group, rows.chunk_of_key(key)[2], record or NO_RECORD
 
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, ChunkRecord | None]]:
         """Keys and records of the chunks below `prefix`; None for a record that is damaged."""

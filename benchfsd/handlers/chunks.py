@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from benchfs.inode import READ, WRITE
@@ -13,6 +13,8 @@ from benchfs.rpc.messages import (
     Code,
     CutFile,
     Empty,
+    FileEnd,
+    FileEndReply,
     LendBoardReply,
     LendChunk,
     LendChunkReply,
@@ -49,6 +51,7 @@ class ChunkHandlers:
             Op.SYNC_FILE: self.sync,
             Op.CUT_FILE: between_nodes(self.cut),
             Op.PURGE_FILES: between_nodes(self.purge),
+            Op.FILE_END: between_nodes(self.file_end),
             Op.LEND_CHUNK: self.lend,
             Op.LEND_BOARD: self.lend_board,
         }
@@ -98,31 +101,21 @@ class ChunkHandlers:
         return Reply(reply, (part,), done=done)
 
     def write(self, request: Request) -> Reply:
-        """WRITE_CHUNK.
-
-        The slot's answer is kept in memory only: a row for each write would cost more than the
-        write. After kill -9 a repetition is executed again; nobody was told of the first time,
-        so it is as if the write had taken place now.
-        """
+        """WRITE_CHUNK."""
         node, envelope = self._node, request.envelope
         node.require(envelope.group, envelope.epoch)
         ino, index, truncation, offset, checks = cast(WriteChunk, request.message)
         node.guard.chunk(request, ino, WRITE)
-        if request.payload is None:
+        payload = request.payload
+        if payload is None:
             raise RemoteError(Code.BAD_MESSAGE, "a write without a payload")
-        key = (request.caller.session, envelope.slot)
-        if envelope.sequence:
-            last, version = node.writes.get(key, (0, 0))
-            if last == envelope.sequence:
-                return Reply(WriteChunkReply(version))
-            if last > envelope.sequence:
-                raise RemoteError(Code.STALE_SEQUENCE, "the slot has answered a later call")
-        version = node.store.write(
-            envelope.group, ino, index, truncation, offset, request.payload, checks
+        return once_in_memory(
+            node,
+            request,
+            lambda: node.store.write(
+                envelope.group, ino, index, truncation, offset, payload, checks
+            ),
         )
-        if envelope.sequence:
-            node.remember_write(key, envelope.sequence, version)
-        return Reply(WriteChunkReply(version))
 
     async def sync(self, request: Request) -> Reply:
         """SYNC_FILE."""
@@ -138,6 +131,10 @@ class ChunkHandlers:
         """PURGE_FILES."""
         await self._node.store.purge(cast(PurgeFiles, request.message).inos)
         return Reply(Empty())
+
+    def file_end(self, request: Request) -> Reply:
+        """FILE_END."""
+        return Reply(FileEndReply(*self._node.store.end_of(*cast(FileEnd, request.message))))
 
     async def lend(self, request: Request) -> Reply:
         """LEND_CHUNK, only where a descriptor can be passed."""
@@ -155,6 +152,27 @@ class ChunkHandlers:
         _require_descriptors(request)
         board = self._node.store.board
         return Reply(LendBoardReply(board.cells), descriptors=(os.dup(board.descriptor),))
+
+
+def once_in_memory(node: Node, request: Request, act: Callable[[], int]) -> Reply:
+    """The answer to a change of a chunk: `act` does it, once, and returns the new version.
+
+    The slot's answer is kept in memory only: a row for each write would cost more than the
+    write. After kill -9 a repetition is executed again; nobody was told of the first time,
+    so it is as if the write had taken place now.
+    """
+    sequence = request.envelope.sequence
+    if not sequence:
+        return Reply(WriteChunkReply(act()))
+    key = (request.caller.session, request.envelope.slot)
+    last, version = node.writes.get(key, (0, 0))
+    if last == sequence:
+        return Reply(WriteChunkReply(version))
+    if last > sequence:
+        raise RemoteError(Code.STALE_SEQUENCE, "the slot has answered a later call")
+    version = act()
+    node.remember_write(key, sequence, version)
+    return Reply(WriteChunkReply(version))
 
 
 def _require_descriptors(request: Request) -> None:

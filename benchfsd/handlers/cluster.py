@@ -45,6 +45,7 @@ def table(node: Node) -> dict[Op, Handler]:
                 spec.chunk_size,
                 tuple(NodeRecord(*entry) for entry in node.map.nodes),
                 tuple(GroupRecord(*entry) for entry in node.map.groups),
+                round(node.opens.lease_seconds * 1000),
             )
         )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
-    AccessReply,
+    AttributesReply,
     CheckAccess,
     CutFile,
     DropInode,
@@ -17,6 +17,7 @@ from benchfs.rpc.messages import (
     Op,
     RecordReads,
     ReportSize,
+    ReserveEnd,
     SetAttributes,
     Truncate,
 )
@@ -28,9 +29,10 @@ from benchfsd.inodes import Inodes
 from benchfsd.node import Node
 from benchfsd.rights import User
 from benchfsd.rows import Intent
+from benchfsd.sizes import LiveSizes
 
 
-def table(node: Node) -> dict[Op, Handler]:
+def table(node: Node, sizes: LiveSizes) -> dict[Op, Handler]:
     """Operation to handler."""
 
     def inodes(request: Request) -> Inodes:
@@ -47,12 +49,21 @@ def table(node: Node) -> dict[Op, Handler]:
         return handle
 
     def check_access(request: Request, message: CheckAccess) -> tuple[object, ...]:
-        inode = inodes(request).check_access(message, user(request))
-        capability = node.guard.capability(request, message.ino, message.wanted)
-        return AccessReply(inode, capability)
+        return AttributesReply(inodes(request).check_access(message, user(request)))
+
+    def report_size(request: Request) -> tuple[object, ...]:
+        message, here = cast(ReportSize, request.message), inodes(request)
+        node.guard.writing(request, here, message.ino)
+        return here.report_size(message, user(request))
+
+    def reserve_end(request: Request) -> tuple[object, ...]:
+        message, here = cast(ReserveEnd, request.message), inodes(request)
+        node.guard.writing(request, here, message.ino)
+        return here.reserve_end(message, user(request))
 
     async def truncate(request: Request) -> tuple[object, ...]:
         message, group = cast(Truncate, request.message), request.envelope.group
+        node.guard.writing(request, inodes(request), message.ino)
         intent, _ = inodes(request).begin_truncate(message, once.slot_of(request), user(request))
         try:
             return await finish_truncate(node, group, intent)
@@ -62,15 +73,19 @@ def table(node: Node) -> dict[Op, Handler]:
                 node.spawn(retry_truncate(node, group, intent), "truncate")
             raise
 
+    def get_attributes(request: Request) -> Reply | Awaitable[Reply]:
+        """The size of a file that others write is asked for first."""
+        node.require(request.envelope.group, request.envelope.epoch)
+        message, here = cast(GetAttributes, request.message), inodes(request)
+        return sizes.answer(
+            message.ino,
+            request.caller.session,
+            lambda: Reply(here.get_attributes(message)),
+        )
+
     return {
-        Op.GET_ATTRIBUTES: plain(
-            lambda request: inodes(request).get_attributes(cast(GetAttributes, request.message))
-        ),
-        Op.REPORT_SIZE: plain(
-            lambda request: inodes(request).report_size(
-                cast(ReportSize, request.message), user(request)
-            )
-        ),
+        Op.GET_ATTRIBUTES: get_attributes,
+        Op.REPORT_SIZE: plain(report_size),
         Op.CHECK_ACCESS: plain(
             lambda request: check_access(request, cast(CheckAccess, request.message))
         ),
@@ -85,6 +100,7 @@ def table(node: Node) -> dict[Op, Handler]:
                 cast(SetAttributes, request.message), user(request)
             ),
         ),
+        Op.RESERVE_END: once.inline(node, reserve_end),
         Op.MAKE_INODE: between_nodes(
             once.inline(
                 node, lambda request: inodes(request).make_inode(cast(MakeInode, request.message))

@@ -15,6 +15,7 @@ from benchfs.rpc.messages import (
     Code,
     DropInode,
     Empty,
+    HoldRecord,
     Lookup,
     MakeDirectory,
     MakeInode,
@@ -35,14 +36,16 @@ from benchfsd.inodes import inherit
 from benchfsd.namespace import Namespace
 from benchfsd.node import Node
 from benchfsd.rows import Intent
+from benchfsd.sizes import LiveSizes
 
 
 class NameHandlers:
     """The handlers of one node."""
 
-    def __init__(self, node: Node, changes: Changes) -> None:
+    def __init__(self, node: Node, changes: Changes, sizes: LiveSizes) -> None:
         self._node = node
         self._changes = changes
+        self._sizes = sizes
 
     def table(self) -> dict[Op, Handler]:
         """Operation to handler."""
@@ -57,13 +60,18 @@ class NameHandlers:
         waiting = {op: self._changes.patient(handler) for op, handler in handlers.items()}
         return {**waiting, Op.READ_DIRECTORY: self.read_directory}
 
-    def lookup(self, request: Request) -> Reply:
-        """LOOKUP."""
-        group = request.envelope.group
+    def lookup(self, request: Request) -> Reply | Awaitable[Reply]:
+        """LOOKUP; the size of a file that others write is asked for first."""
+        group, message = request.envelope.group, cast(Lookup, request.message)
         self._node.require(group, request.envelope.epoch)
-        message, names = cast(Lookup, request.message), self._node.namespace(group)
+        names = self._node.namespace(group)
         self._node.guard.search(request, names, message.parent)
-        return Reply(names.lookup(message))
+        found = names.lookup(message)
+        if found.type != FileType.FILE or found.attributes is None:
+            return Reply(found)
+        return self._sizes.answer(
+            found.ino, request.caller.session, lambda: Reply(names.lookup(message))
+        )
 
     def read_directory(self, request: Request) -> Reply | Awaitable[Reply]:
         """READ_DIRECTORY. What was coming when it was asked is there, or is not to come."""
@@ -98,10 +106,15 @@ class NameHandlers:
         node, message = self._node, cast(Open, request.message)
         names = node.namespace(request.envelope.group)
         message = node.guard.opening(request, names, message)
+        if message.hold:
+            node.opens.require_room()
         if message.create:
             self._require_can_be_made(names, message)
-        reply = names.open(message)
-        return node.guard.opened(request, reply, message.wanted)
+        reply = node.guard.opened(request, names.open(message), message.wanted)
+        if message.hold and reply.type == FileType.FILE and reply.attributes is not None:
+            hold = HoldRecord(reply.ino, message.hold, message.writes)
+            node.opens.hold(request.caller.session, hold)
+        return reply
 
     def _require_can_be_made(self, names: Namespace, message: Open) -> None:
         node = self._node

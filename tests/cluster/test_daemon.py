@@ -38,6 +38,8 @@ from benchfs.rpc.messages import (
     ReadChunk,
     Rename,
     RenameHow,
+    ReserveEnd,
+    ReserveEndReply,
     Unlink,
     WriteChunk,
 )
@@ -161,6 +163,24 @@ async def test_what_nodes_ask_each_other_is_refused_to_clients(direct: Direct) -
         with pytest.raises(RemoteError) as failure:
             await names.call(request, timeout=5, group=0, epoch=1)
         assert failure.value.code == errno.EPERM
+
+
+async def test_a_repeated_reservation_gets_the_range_it_got_before(direct: Direct) -> None:
+    connection = await direct.node(0)
+
+    async def call(request: tuple[object, ...], sequence: int) -> tuple[object, ...]:
+        answer = await connection.call(
+            request, timeout=5, group=0, epoch=1, slot=5, sequence=sequence
+        )
+        return answer.message
+
+    made = await call(Open(ROOT_INO, b"log", True, False, 0o600, 0, 0, LAYOUT), 1)
+    assert isinstance(made, OpenReply)
+    first = await call(ReserveEnd(made.ino, 100), 2)
+    assert await call(ReserveEnd(made.ino, 100), 2) == first
+    second = await call(ReserveEnd(made.ino, 100), 3)
+    assert isinstance(second, ReserveEndReply)
+    assert (second.offset, second.attributes.size) == (100, 200)
 
 
 async def test_a_repeated_write_does_not_undo_a_later_one(direct: Direct) -> None:

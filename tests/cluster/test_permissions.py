@@ -27,11 +27,17 @@ from benchfs.instance import find
 from benchfs.paths import parse
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
+    ChangeLinks,
+    Conclude,
     DropInode,
+    DropLink,
     GetMap,
     MakeInode,
     MapReply,
+    PrepareName,
+    PrepareParent,
     ReadChunk,
+    SettleLinks,
     WriteChunk,
 )
 from benchfs.rpc.pool import Credentials, Peer, Pool
@@ -471,7 +477,17 @@ async def test_what_nodes_ask_one_another_is_refused_to_clients(
         group = cluster_map.groups[home_group(ROOT_INO)]
         node = next(node for node in cluster_map.nodes if node.node_id == group.nodes[0])
         connection = await pool.connect(Peer(node.node_id, node.addresses), "calls", timeout=5)
-        for request in (MakeInode(ROOT_INO, 0o777, 0, 0), DropInode(ROOT_INO)):
+        token = b"\1" * 16
+        for request in (
+            MakeInode(ROOT_INO, 0o777, 0, 0, 1),
+            DropInode(ROOT_INO),
+            ChangeLinks(ROOT_INO, 1),
+            SettleLinks(ROOT_INO, 1, keep=False),
+            DropLink(token, 0, ROOT_INO),
+            Conclude(token, commit=True),
+            PrepareName(token, 0, ROOT_INO, b"x", ROOT_INO, 2, 1, 0, None),
+            PrepareParent(token, 0, ROOT_INO, ROOT_INO, None),
+        ):
             with pytest.raises(RemoteError) as failure:
                 await connection.call(request, timeout=5, group=group.group, epoch=group.epoch)
             assert failure.value.code == errno.EPERM
@@ -493,7 +509,7 @@ async def main():
     os.setresuid(int(uid), int(uid), int(uid))
     try:
         connection = await pool.connect(Peer("", (address,)), "calls", timeout=5)
-        request = MakeDirectory(int(parent), os.urandom(4).hex().encode(), 0o755, 0, 0)
+        request = MakeDirectory(int(parent), os.urandom(4).hex().encode(), 0o755, 0, 0, 1)
         await connection.call(request, timeout=5, group=int(parent) >> 48, epoch=1, sequence=1)
         print("made")
     except Exception as failure:

@@ -27,6 +27,8 @@ class Engine(NamedTuple):
 
 
 ENGINES = ("sockets-tcp", "sockets-unix", "uring-tcp", "uring-unix", "memory")
+WITH_PATHS = tuple(name for name in ENGINES if name.endswith("-unix"))
+PASSING_DESCRIPTORS = (*WITH_PATHS, "memory")
 OVER_THE_KERNEL: dict[str, Callable[[], Transport]] = {
     "sockets": SocketTransport,
     "uring": UringTransport,

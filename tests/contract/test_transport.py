@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Link, Listener
-from tests.contract.links import ENGINES, Engine, Recorder, engine_of, turns
+from tests.contract.links import (
+    ENGINES,
+    PASSING_DESCRIPTORS,
+    WITH_PATHS,
+    Engine,
+    Recorder,
+    engine_of,
+    turns,
+)
 
 MIB = 1024 * 1024
 
@@ -303,9 +311,8 @@ async def test_links_stay_when_their_listener_closes(pair: Pair) -> None:
     await pair.far.until(lambda far: far.data == b"still here")
 
 
+@pytest.mark.parametrize("engine", WITH_PATHS, indirect=True)
 async def test_a_stale_socket_is_replaced_and_other_things_are_not(engine: Engine) -> None:
-    if not engine.has_paths:
-        pytest.skip("this engine's addresses are no paths")
     address = engine.address()
     path = Path(urlsplit(address).path)
     with socket.socket(socket.AF_UNIX) as killed:
@@ -331,9 +338,8 @@ async def test_the_kernel_vouches_for_the_peer(engine: Engine, pair: Pair) -> No
     assert pair.far.link.peer._replace(groups=tuple(sorted(pair.far.link.peer.groups)))[1:] == known
 
 
-async def test_descriptors_arrive_with_their_bytes(engine: Engine, pair: Pair) -> None:
-    if not engine.passes_descriptors:
-        pytest.skip("this engine passes no descriptors")
+@pytest.mark.parametrize("engine", PASSING_DESCRIPTORS, indirect=True)
+async def test_descriptors_arrive_with_their_bytes(pair: Pair) -> None:
     pair.far.link.expect_descriptors()
     assert pair.far.link.take_descriptor() is None
     before = open_descriptors()
@@ -355,9 +361,8 @@ async def test_descriptors_arrive_with_their_bytes(engine: Engine, pair: Pair) -
     assert open_descriptors() == before
 
 
-async def test_descriptors_that_nobody_takes_are_closed(engine: Engine, pair: Pair) -> None:
-    if not engine.passes_descriptors:
-        pytest.skip("this engine passes no descriptors")
+@pytest.mark.parametrize("engine", PASSING_DESCRIPTORS, indirect=True)
+async def test_descriptors_that_nobody_takes_are_closed(pair: Pair) -> None:
     before = open_descriptors()
     ends = [os.pipe() for _ in range(4)]
     pair.link.write([b"a"], descriptors=[ends[0][1]])  # not expected

@@ -57,6 +57,7 @@ def test_users_catch_the_builtin_class(code: int, builtin: type[OSError]) -> Non
         (errno.ENOTEMPTY, errors.NotEmptyError),
         (errno.ENOSPC, errors.NoSpaceError),
         (errno.EDQUOT, errors.NoSpaceError),
+        (errno.EAGAIN, errors.WouldBlockError),
         (errno.ESTALE, errors.StaleHandleError),
         (errno.EPROTO, errors.TransportError),
         (errno.ETIMEDOUT, errors.DeadlineError),

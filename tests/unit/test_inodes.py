@@ -19,6 +19,7 @@ from benchfs.rpc.messages import (
     Open,
     RecordReads,
     ReportSize,
+    ReserveEnd,
     SetAttributes,
     Truncate,
     Unlink,
@@ -217,21 +218,13 @@ def test_who_may_not_read_a_file_does_not_set_its_atime(
     assert names.inodes.get(file.ino) == file
 
 
-def test_who_may_not_write_neither_cuts_nor_lengthens_a_file(
-    names: Namespace, file: Attributes, memory: MemoryRows
+def test_an_append_takes_setuid_and_setgid_unless_it_is_the_superusers(
+    names: Namespace, file: Attributes
 ) -> None:
-    before = memory.snapshot()
-    for call in (
-        lambda: names.inodes.report_size(ReportSize(file.ino, 0, 9, 9), STRANGER),
-        lambda: names.inodes.begin_truncate(Truncate(file.ino, 0), None, STRANGER),
-    ):
-        with pytest.raises(RemoteError) as caught:
-            call()
-        assert code_of(caught) == errno.EACCES
-    assert memory.snapshot() == before
-    owner = User(file.uid, file.gid, ())
-    names.inodes.put(file._replace(mode=0o400))
-    assert names.inodes.report_size(ReportSize(file.ino, 0, 9, 9), owner).attributes.size == 9
+    names.inodes.put(file._replace(mode=0o6755))
+
+    assert names.inodes.reserve_end(ReserveEnd(file.ino, 9)).attributes.mode == 0o6755
+    assert names.inodes.reserve_end(ReserveEnd(file.ino, 9), STRANGER).attributes.mode == 0o755
 
 
 # ------------------------------------------------------------------------------- sizes
@@ -252,13 +245,36 @@ def test_reports_merge_to_their_maxima_in_any_order(reports: list[tuple[int, int
     assert after.mtime_ns == max([made.mtime_ns, *(mtime for _, mtime in reports)])
 
 
-def test_a_repeated_report_is_no_change(names: Namespace, file: Attributes) -> None:
+def test_every_report_counts_as_a_change_whatever_the_clocks_say(
+    names: Namespace, file: Attributes
+) -> None:
     report = ReportSize(file.ino, 0, 100, file.mtime_ns + 1)
     first = names.inodes.report_size(report).attributes
+    late = names.inodes.report_size(report._replace(mtime_ns=5)).attributes
 
     assert first.size == 100
     assert first.change == file.change + 1
-    assert names.inodes.report_size(report).attributes == first
+    assert late == first._replace(change=file.change + 2)
+
+
+def test_reserved_ranges_follow_one_another_and_the_end(names: Namespace, file: Attributes) -> None:
+    names.inodes.report_size(ReportSize(file.ino, 0, 10, 5))
+    offsets = [names.inodes.reserve_end(ReserveEnd(file.ino, size)).offset for size in (3, 4, 5)]
+
+    assert offsets == [10, 13, 17]
+    assert names.inodes.get(file.ino).size == 22
+
+
+def test_no_range_is_reserved_beyond_the_greatest_size_or_while_a_file_is_cut(
+    names: Namespace, file: Attributes
+) -> None:
+    with pytest.raises(RemoteError) as caught:
+        names.inodes.reserve_end(ReserveEnd(file.ino, 65_536 * 2**32 + 1))
+    assert code_of(caught) == errno.EFBIG
+    names.inodes.begin_truncate(Truncate(file.ino, 0))
+    with pytest.raises(RemoteError) as caught:
+        names.inodes.reserve_end(ReserveEnd(file.ino, 1))
+    assert code_of(caught) == Code.NOT_READY
 
 
 def test_a_late_report_does_not_resurrect_a_cut_file(names: Namespace, file: Attributes) -> None:

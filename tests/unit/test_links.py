@@ -298,3 +298,52 @@ def test_two_names_elsewhere_of_one_inode_are_removed_at_once(groups: Groups) ->
         assert drop is not None
         groups.there.drop_link(DropLink(drop.token, HERE, groups.file.ino))
     assert groups.nlink() == 1
+
+
+class OpenByAll:
+    """Everything is open, and what lost its last name is noted."""
+
+    def __init__(self) -> None:
+        self.orphans: list[int] = []
+
+    def is_held(self, ino: int) -> bool:
+        return True
+
+    def orphaned(self, ino: int) -> None:
+        self.orphans.append(ino)
+
+
+def test_an_open_file_loses_its_last_name_of_another_group_and_stays_an_orphan() -> None:
+    groups, holders = Groups(), OpenByAll()
+    there = RenamingNamespace(THERE, groups.rows, groups.env, holders)
+    home = Links(there, groups.rows, groups.env)
+    ino = groups.file.ino
+    home.change_links(ChangeLinks(ino, 1))
+    assert there.unlink(Unlink(groups.directory, b"file")).purge is None
+    assert holders.orphans == []
+
+    for _ in range(2):  # a repetition counts once
+        assert there.drop_link(DropLink(b"token", HERE, ino)).purge is None
+        inode = there.inodes.find(ino)
+        assert inode is not None
+        assert inode.nlink == 0
+
+    assert (holders.orphans, there.orphans()) == ([ino], [ino])
+    purge = there.drop_orphan(ino)
+    assert purge is not None
+    assert purge.kind is IntentKind.PURGE
+    assert there.inodes.find(ino) is None
+
+
+def test_an_open_file_without_names_gets_no_new_one() -> None:
+    groups = Groups()
+    there = RenamingNamespace(THERE, groups.rows, groups.env, OpenByAll())
+    there.unlink(Unlink(groups.directory, b"file"))
+    home = Links(there, groups.rows, groups.env)
+
+    with pytest.raises(RemoteError) as caught:
+        home.link(Link(groups.directory, b"new", groups.file.ino))
+    assert caught.value.code == errno.ENOENT
+    with pytest.raises(RemoteError) as caught:
+        home.change_links(ChangeLinks(groups.file.ino, 1))
+    assert caught.value.code == errno.ENOENT

@@ -334,6 +334,59 @@ def test_a_file_goes_with_its_last_name(names: Namespace) -> None:
     assert names.inodes.find(made.ino) is None
 
 
+class Holding:
+    """Some inodes are open."""
+
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+        self.orphans: list[int] = []
+
+    def is_held(self, ino: int) -> bool:
+        return ino in self.held
+
+    def orphaned(self, ino: int) -> None:
+        self.orphans.append(ino)
+
+
+def test_an_open_file_outlives_its_last_name_and_goes_when_nobody_holds_it(
+    memory: MemoryRows, env: FixedEnv
+) -> None:
+    holding = Holding()
+    names = Namespace(0, memory, env, holding)
+    names.inodes.format_root(uid=10, gid=20)
+    before = memory.snapshot()
+    inode = create(names, b"file")
+    holding.held.add(inode.ino)
+
+    removed = names.unlink(Unlink(ROOT_INO, b"file"))
+
+    assert removed.purge is None
+    assert names.inodes.get(inode.ino).nlink == 0
+    assert names.orphans() == holding.orphans == [inode.ino]
+    assert names.intents.pending() == []
+    purge = names.drop_orphan(inode.ino)
+    assert purge is not None
+    assert names.intents.pending() == [purge]
+    assert names.drop_orphan(inode.ino) is None
+    names.intents.finish(purge)
+    assert memory.snapshot().keys() - before.keys() == {rows.counter_key(0)}
+
+
+def test_a_rename_over_an_open_file_leaves_an_orphan(memory: MemoryRows, env: FixedEnv) -> None:
+    holding = Holding()
+    names = Namespace(0, memory, env, holding)
+    names.inodes.format_root(uid=10, gid=20)
+    target = create(names, b"target")
+    create(names, b"new")
+    holding.held.add(target.ino)
+
+    removed = names.rename(renamed(ROOT_INO, b"new", ROOT_INO, b"target"))
+
+    assert removed is not None
+    assert removed.purge is None
+    assert names.orphans() == [target.ino]
+
+
 def test_unlink_refuses_directories_and_absent_names(names: Namespace, memory: MemoryRows) -> None:
     make_directory(names, b"dir")
 

@@ -20,6 +20,7 @@ from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.listing import Listing
 from benchfs.namespace import Directory, Names
 from benchfs.open_inodes import OpenInode, OpenInodes
+from benchfs.paths import MAX_NAME
 from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
@@ -73,8 +74,7 @@ class ByInode:
 
     async def lookup(self, parent: int, name: bytes) -> Attributes:
         """What is under a name. ENOENT, ENOTDIR."""
-        intent = self._intent("lookup", parent, name)
-        group = self._group(parent, name)
+        intent, group = self._at("lookup", parent, name)
         for _ in range(TRIES):
             found = await self._connected.names.lookup(intent, parent, name, group)
             attributes = found.attributes
@@ -106,8 +106,8 @@ class ByInode:
 
         Give it to `files.release` in any case. EEXIST, EISDIR.
         """
-        intent = self._intent("create", parent, name)
-        group, wanted = self._group(parent, name), READ | WRITE
+        intent, group = self._at("create", parent, name)
+        wanted = READ | WRITE
         layout = LayoutRecord(self._cluster.chunk_size, self.files.random_group(), ())
         number = self._connected.holds.begin(intent.path or "")
         try:
@@ -141,46 +141,45 @@ class ByInode:
     async def make_directory(self, parent: int, name: bytes, mode: int, owner: User) -> Attributes:
         """Make a directory. EEXIST."""
         request = MakeDirectory(parent, name, mode, owner.uid, owner.gid, AS_PARENT)
-        return await self._make(self._intent("mkdir", parent, name), parent, name, request)
+        return await self._make("mkdir", parent, name, request)
 
     async def make_symlink(
         self, parent: int, name: bytes, target: bytes, owner: User
     ) -> Attributes:
         """Make a symbolic link that says `target`. EEXIST."""
         request = MakeSymlink(parent, name, target, owner.uid, owner.gid)
-        return await self._make(self._intent("symlink", parent, name), parent, name, request)
+        return await self._make("symlink", parent, name, request)
 
     async def make_special(
         self, parent: int, name: bytes, file_type: FileType, mode: int, owner: User
     ) -> Attributes:
         """Make a FIFO or a socket. EEXIST."""
         request = MakeSpecial(parent, name, file_type, mode, owner.uid, owner.gid)
-        return await self._make(self._intent("mknod", parent, name), parent, name, request)
+        return await self._make("mknod", parent, name, request)
 
     async def link(self, ino: int, parent: int, name: bytes) -> Attributes:
         """Give an inode that is no directory one more name. EEXIST, EPERM, EMLINK."""
         request = Link(parent, name, ino)
-        return await self._make(self._intent("link", parent, name), parent, name, request)
+        return await self._make("link", parent, name, request)
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a name of what is no directory. ENOENT, EISDIR."""
-        intent = self._intent("unlink", parent, name)
-        await self._cluster.mutate(intent, self._group(parent, name), Unlink(parent, name))
+        intent, group = self._at("unlink", parent, name)
+        await self._cluster.mutate(intent, group, Unlink(parent, name))
         self._connected.names.forget(parent, name)
 
     async def remove_directory(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. ENOENT, ENOTDIR, ENOTEMPTY."""
-        intent = self._intent("rmdir", parent, name)
-        request = RemoveDirectory(parent, name)
-        await self._cluster.mutate(intent, self._group(parent, name), request)
+        intent, group = self._at("rmdir", parent, name)
+        await self._cluster.mutate(intent, group, RemoveDirectory(parent, name))
         self._connected.names.forget(parent, name)
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, how: RenameHow
     ) -> None:
         """Rename atomically. As `AsyncClient.rename`."""
-        intent = self._intent("rename", parent, name)
-        group, new_group = self._group(parent, name), self._group(new_parent, new_name)
+        intent, group = self._at("rename", parent, name)
+        _, new_group = self._at("rename", new_parent, new_name)
         request = Rename(parent, name, new_parent, new_name, new_group, how)
         await self._cluster.mutate(intent, group, request)
         self._connected.names.forget(parent, name)
@@ -284,14 +283,19 @@ class ByInode:
         path = f"inode {ino:#x}" if name is None else f"inode {ino:#x}/{os.fsdecode(name)}"
         return self._cluster.intent(operation, path, self._connected.timeout)
 
-    def _group(self, parent: int, name: bytes) -> int:
+    def _at(self, operation: str, parent: int, name: bytes) -> tuple[Intent, int]:
+        """For an operation on a name: its intent, and the group to ask. ENAMETOOLONG."""
+        intent = self._intent(operation, parent, name)
+        if len(name) > MAX_NAME:
+            raise error(errno.ENAMETOOLONG, operation, intent.path)
         directory = Directory(parent, self._fanouts.get(parent, 1))
-        return directory.group_of(name, self._cluster.map.group_count)
+        return intent, directory.group_of(name, self._cluster.map.group_count)
 
     async def _make(
-        self, intent: Intent, parent: int, name: bytes, request: tuple[object, ...]
+        self, operation: str, parent: int, name: bytes, request: tuple[object, ...]
     ) -> Attributes:
-        answer = await self._cluster.mutate(intent, self._group(parent, name), request)
+        intent, group = self._at(operation, parent, name)
+        answer = await self._cluster.mutate(intent, group, request)
         assert isinstance(answer.message, AttributesReply)
         made = answer.message.attributes
         if made.fanout > 1:

@@ -45,7 +45,7 @@ def benchfs_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 class Mount:
-    """One mount of a cluster."""
+    """One mount of a cluster, which is named by its directory: URLs change with restarts."""
 
     def __init__(self, cluster: str, options: Sequence[str] = ()) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="mnt-"))
@@ -102,7 +102,7 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
 
 @pytest.fixture(scope="module")
 def mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
-    made = Mount(cluster.url)
+    made = Mount(str(cluster.directory))
     try:
         yield made
     finally:
@@ -120,7 +120,7 @@ def place(mount: Mount) -> Iterator[Path]:
 @pytest.fixture
 def fs(cluster: benchfs.LocalCluster) -> Iterator[benchfs.Client]:
     """Another client of the same cluster."""
-    with benchfs.Client(cluster.url) as client:
+    with benchfs.Client(str(cluster.directory)) as client:
         yield client
 
 

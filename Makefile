@@ -43,10 +43,11 @@ clean: ## Remove .venv, caches and build products
 $(STAMP): pyproject.toml constraints.txt
 	@$(ensure_python)
 	@$(ensure_ucx)
+	@$(ensure_fuse)
 	$(has_pip) || $(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --constraint constraints.txt hatchling
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	  --editable '.[dev,fuse,ucx,bench,etcd]'
+	  --editable ".[dev,ucx,bench,etcd$$($(can_build_fuse) && echo ,fuse)]"
 	@touch $(STAMP)
 
 # The tests of the ucx transport run where the system's UCX is. Nothing else needs it: without it
@@ -78,4 +79,22 @@ echo "BenchFS needs Python 3.11 or newer with the venv and ensurepip modules." >
 echo "On Debian and Ubuntu:  apt-get install python3 python3-venv" >&2; \
 echo "Another interpreter:   make env PYTHON=python3.12" >&2; \
 exit 1
+endef
+
+# pyfuse3, which the mount needs, comes as source. Without these everything but the mount works.
+FUSE_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev rsync
+can_build_fuse = { pkg-config --exists fuse3 && command -v gcc && $(PYTHON) -c 'import os, sys; \
+  from sysconfig import get_path; \
+  sys.exit(not os.path.exists(get_path("include") + "/Python.h"))'; } >/dev/null 2>&1
+define ensure_fuse
+if $(can_build_fuse); then exit 0; fi; \
+if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+  echo "What pyfuse3 is built with is missing: installing $(FUSE_PACKAGES)"; \
+  apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --yes --no-install-recommends $(FUSE_PACKAGES) >/dev/null; \
+fi; \
+if $(can_build_fuse); then exit 0; fi; \
+echo "benchfs mount is left out: it needs pyfuse3, which is built with libfuse and gcc." >&2; \
+echo "On Debian and Ubuntu:  apt-get install $(FUSE_PACKAGES)" >&2; \
+echo "and then:              make clean env" >&2
 endef

@@ -21,6 +21,7 @@ from benchfs.errors import error
 from benchfs.file_base import check_range
 from benchfs.file_extras import SPARSE, FileExtras
 from benchfs.inode import home_group
+from benchfs.inode_handle import InodeHandle
 from benchfs.layout import MAX_FILE_SIZE, pieces
 from benchfs.rpc.messages import AttributesReply, Truncate
 from benchfs.stats import stat_result
@@ -260,7 +261,7 @@ class AsyncFile(FileExtras):
             intent, home_group(self._inode.ino), Truncate(self._inode.ino, size)
         )
         assert isinstance(answer.message, AttributesReply)
-        self._inode.learn(answer.message.attributes)
+        self._inode.learn_own(answer.message.attributes)
         self._writes.was_cut()
         self._segments.forget(self._inode.ino)
         self._cache.drop_file(self._inode.ino)
@@ -329,6 +330,11 @@ class AsyncFile(FileExtras):
     def holds_back(self, ino: int) -> bool:
         """Whether it is this inode, and something written to it is not known there yet."""
         return self._inode.ino == ino and self._writes.pending and not self.closed
+
+    @property
+    def inode(self) -> InodeHandle:
+        """The inode, as the library sees it."""
+        return self._inode
 
     @property
     def size(self) -> int:

@@ -594,7 +594,7 @@ class Pair(RuleBasedStateMachine):
         flags=st.sampled_from([0, os.XATTR_CREATE, os.XATTR_REPLACE]),
         follow=st.booleans(),
     )
-    def setxattr(
+    def setxattr(  # noqa: PLR0917 (what hypothesis draws)
         self, client: int, spec: PathSpec, name: bytes, size: int, flags: int, follow: bool
     ) -> None:
         self.take_turn(client)

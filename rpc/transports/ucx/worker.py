@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 from weakref import WeakKeyDictionary
 
+from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.transports.base import Buffer
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check, pointer_status
@@ -80,6 +81,7 @@ class Worker:
         names = frozenset(os.environ.get("UCX_TLS", "").split(","))
         # Whether a receive under way ends soon whatever the peer does.
         self.gets_buffers_back = self.handles_failure or bool(names & ONE_SIDED)
+        self.buffers = BufferPool()
         self._context = _context(self.ucx)
         self._progress = progress
         self._holders = 0

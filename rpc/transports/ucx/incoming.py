@@ -69,6 +69,7 @@ class Incoming:
         self._early: dict[int, _Part] = {}  # parts that came before their turn
         self._parts: deque[_Part] = deque()
         self._unconfirmed: dict[int, _Part] = {}  # by number
+        self.strays: list[Pointer] = []  # offers that are no part of the stream
         self._unread = 0
         self._read = 0  # what the sender was not told of
         self._pumping = False
@@ -176,6 +177,8 @@ class Incoming:
     def refuse(self) -> None:
         """Drop all that is offered; the endpoint is still there."""
         self.ended = True
+        while self.strays:
+            self._worker.drop(self.strays.pop())
         for part in (*self._parts, *self._early.values()):
             if part.offer is not None:
                 self._worker.drop(part.offer)

@@ -53,7 +53,7 @@ $(STAMP): pyproject.toml constraints.txt
 # The tests of the ucx transport run where the system's UCX is. Nothing else needs it: without it
 # they are skipped, and say so.
 define ensure_ucx
-if ldconfig -p 2>/dev/null | grep -q 'libucp\.so\.0'; then exit 0; fi; \
+if $(PYTHON) -c 'import ctypes; ctypes.CDLL("libucp.so.0")' 2>/dev/null; then exit 0; fi; \
 if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
   echo "UCX is missing: installing Debian's libucx0 for the tests of the ucx transport"; \
   if apt-get -qq update && DEBIAN_FRONTEND=noninteractive \

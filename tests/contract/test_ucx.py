@@ -6,15 +6,21 @@ of a link have a worker each (tests/contract/links.py), so the bytes take the pa
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
-from tests.contract.links import Recorder
+from benchfs.rpc.transports.ucx.binding import AM_SEND_EAGER, AM_SEND_RENDEZVOUS
+from benchfs.rpc.transports.ucx.link import GREETING
+from benchfs.rpc.transports.ucx.outgoing import HEADER, HELLO
+from benchfs.rpc.transports.ucx.worker import hold
+from tests.contract.links import Recorder, engine_of, turns
 from tests.ucx import needs_ucx
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +123,57 @@ async def test_a_stranger_that_says_nothing_does_no_harm() -> None:
     link.abort()
     await far.until(lambda far: bool(far.lost_reasons))
     listener.close()
+
+
+class Foreigner:
+    """The owner of an endpoint that does not care what comes back."""
+
+    path = ""
+
+    def arrived(self, header: bytes, data: bytes) -> None: ...
+    def offered(self, header: bytes, rendezvous: object, size: int) -> None: ...
+    def failed(self, status: int) -> None: ...
+    def handle(self) -> None: ...
+
+
+@needs_ucx
+async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away() -> None:
+    """Any header, any data, eager and rendezvous, with and without a greeting first."""
+    rng = random.Random(1)
+    far: list[Recorder] = []
+
+    def accept() -> Recorder:
+        far.append(Recorder())
+        return far[-1]
+
+    async with engine_of("ucx") as engine:
+        listener = await engine.transport.listen(engine.address(), accept)
+        near = Recorder()
+        link = await engine.transport.connect(listener.address, near)
+        worker = hold("foreigner")
+        for number in range(30):
+            endpoint = worker.connect(
+                "127.0.0.1", urlsplit(listener.address).port or 0, Foreigner()
+            )
+            if number % 2:
+                worker.send(endpoint, HEADER.pack(HELLO, 0, GREETING), b"", AM_SEND_EAGER, int)
+            for _ in range(rng.randrange(1, 12)):
+                header = HEADER.pack(rng.randrange(24), rng.randrange(4), rng.randrange(1 << 40))
+                header = rng.choice([header, rng.randbytes(rng.randrange(40))])
+                data = rng.randbytes(rng.choice([0, 1, 5000, 300_000]))
+                flags = rng.choice([AM_SEND_EAGER, AM_SEND_RENDEZVOUS]) if data else AM_SEND_EAGER
+                worker.send(endpoint, header, data, flags, int)
+            await turns(30)
+            worker.close(endpoint)
+
+        link.write([b"still here"])
+        link.flush()
+        await far[0].until(lambda far: far.data == b"still here")
+        worker.let_go()
+        listener.close()
+        for recorder in far:
+            recorder.link.abort()
+        await near.until(lambda near: bool(near.lost_reasons))
 
 
 def test_without_the_library_the_text_says_what_to_install() -> None:

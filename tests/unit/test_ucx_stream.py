@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.transports.ucx.incoming import Incoming, StreamError
 from benchfs.rpc.transports.ucx.outgoing import (
     DATA,
@@ -29,6 +30,7 @@ class Hands:
         self.transfers: list[tuple[bytes, memoryview, Callable[[int], None]]] = []
         self.dropped: list[object] = []
         self.touched = 0
+        self.buffers = BufferPool()
 
     def receive(self, offer: bytes, into: memoryview, done: Callable[[int], None]) -> None:
         self.transfers.append((offer, into, done))

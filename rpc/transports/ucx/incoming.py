@@ -13,10 +13,10 @@ from collections.abc import Callable
 from benchfs.rpc.transports.base import Receiver
 from benchfs.rpc.transports.ucx.binding import Pointer
 from benchfs.rpc.transports.ucx.outgoing import (
-    DATA,
     FIN,
     JOIN_BYTES,
     NUMBERS,
+    OFFER,
     OFFER_FROM_BYTES,
     OFFER_MOST_BYTES,
     OFFERS_MOST,
@@ -69,6 +69,7 @@ class Incoming:
         self._early: dict[int, _Part] = {}  # parts that came before their turn
         self._parts: deque[_Part] = deque()
         self._unconfirmed: dict[int, _Part] = {}  # by number
+        self.strays: list[Pointer] = []  # offers that are no part of the stream
         self._unread = 0
         self._read = 0  # what the sender was not told of
         self._pumping = False
@@ -133,7 +134,9 @@ class Incoming:
         part.position += count
         if part.position == part.size:
             self._parts.popleft()
-            if part.kind == DATA:
+            if part.kind == OFFER:
+                self._worker.buffers.give(part.bytes)
+            else:
                 self._unread -= part.size
                 self._read += part.size
                 if self._read >= CREDIT_BYTES:
@@ -145,7 +148,7 @@ class Incoming:
         buffer = receiver.get_buffer()
         offer, part.offer = part.offer, None
         part.direct = len(buffer) >= part.size and self._worker.gets_buffers_back
-        part.bytes = buffer[: part.size] if part.direct else memoryview(bytearray(part.size))
+        part.bytes = buffer[: part.size] if part.direct else self._worker.buffers.take(part.size)
 
         def landed(status: int) -> None:
             part.landed = True
@@ -174,6 +177,8 @@ class Incoming:
     def refuse(self) -> None:
         """Drop all that is offered; the endpoint is still there."""
         self.ended = True
+        while self.strays:
+            self._worker.drop(self.strays.pop())
         for part in (*self._parts, *self._early.values()):
             if part.offer is not None:
                 self._worker.drop(part.offer)

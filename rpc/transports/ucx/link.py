@@ -85,6 +85,8 @@ class UcxLink(Outgoing):
 
     def offered(self, header: bytes, rendezvous: Pointer, size: int) -> None:
         try:
+            if len(header) != HEADER.size:
+                self._incoming.strays.append(rendezvous)
             kind, number, _ = HEADER.unpack(header)
             self._incoming.add(OFFER, number, b"", rendezvous, size)
             if kind != OFFER:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from benchfs.rpc.transports.base import Peer, Receiver
-from benchfs.rpc.transports.ucx import binding
+from benchfs.rpc.transports.ucx import binding, context
 from benchfs.rpc.transports.ucx import worker as workers
 from benchfs.rpc.transports.ucx.binding import Pointer, check
 from benchfs.rpc.transports.ucx.link import UcxLink
@@ -105,7 +105,7 @@ class UcxTransport:
     def __init__(self, hold: Callable[[], Worker] = workers.hold) -> None:
         self._hold = hold
         version = ".".join(map(str, binding.load().version))
-        resources = ", ".join(workers.resources()) or "nothing: see UCX_TLS"
+        resources = ", ".join(context.resources()) or "nothing: see UCX_TLS"
         self.summary = f"ucx {version} (may use {resources})"
 
     def details(self) -> str:

@@ -20,9 +20,16 @@ from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 from weakref import WeakKeyDictionary
 
+from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.transports.base import Buffer
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check, pointer_status
+from benchfs.rpc.transports.ucx.context import (
+    context,
+    printed,
+    reads_memory_of_others,
+    shares_memory,
+)
 
 MESSAGE_ID = 0xBF
 # events (the default) or poll
@@ -34,11 +41,6 @@ GIVE_UP_SECONDS = 1.0
 
 Progress = Literal["events", "poll"]
 Done = Callable[[int], None]  # gets the status
-# Shared memory is not used by UCX 1.13 on endpoints that handle the peer's failure, and cannot
-# fail by itself: who lists it in UCX_TLS (and no RDMA, which can) wants it used.
-SHARED_MEMORY = frozenset({"posix", "sysv", "mm", "shm", "sm", "xpmem", "cma", "knem"})
-ONE_SIDED = frozenset({"xpmem", "cma", "knem", "sm", "shm"})
-NO_FAILURES = frozenset({"tcp", "self"})
 
 
 class Owner(Protocol):
@@ -63,12 +65,6 @@ class Ends(Owner, Protocol):
         """The endpoint cannot be used any more."""
 
 
-def shares_memory() -> bool:
-    """Whether UCX_TLS asks for shared memory and for nothing that can fail by itself."""
-    names = frozenset(filter(None, os.environ.get("UCX_TLS", "").split(",")))
-    return bool(names & SHARED_MEMORY) and names <= SHARED_MEMORY | NO_FAILURES
-
-
 class Worker:
     """A UCX worker. Made by `hold`, destroyed when its last holder lets go."""
 
@@ -77,10 +73,10 @@ class Worker:
         self.loop = loop
         self.name = name
         self.handles_failure = not shares_memory()
-        names = frozenset(os.environ.get("UCX_TLS", "").split(","))
         # Whether a receive under way ends soon whatever the peer does.
-        self.gets_buffers_back = self.handles_failure or bool(names & ONE_SIDED)
-        self._context = _context(self.ucx)
+        self.gets_buffers_back = self.handles_failure or reads_memory_of_others()
+        self.buffers = BufferPool()
+        self._context = context(self.ucx)
         self._progress = progress
         self._holders = 0
         self._closed = False
@@ -323,7 +319,7 @@ class Worker:
 
     def path(self, endpoint: Pointer) -> str:
         """The transports and devices that UCX chose for a connected endpoint, as `tcp/eth0`."""
-        text = _printed(self.ucx, self.ucx.lib.ucp_ep_print_info, endpoint)
+        text = printed(self.ucx, self.ucx.lib.ucp_ep_print_info, endpoint)
         found = re.findall(r"lane\[\d+\]:\s+\d+:(\S+?)\.\d+ ", text)
         return "+".join(dict.fromkeys(found)) or "self"
 
@@ -388,61 +384,12 @@ class Worker:
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Worker]] = WeakKeyDictionary()
-_contexts: dict[int, Pointer] = {}  # by process: a fork cannot use its parent's
-
-
-def resources() -> list[str]:
-    """What UCX may use here: transport and device each. Raises OSError."""
-    ucx = binding.load()
-    text = _printed(ucx, ucx.lib.ucp_context_print_info, _context(ucx))
-    found = re.findall(r"resource \d+ .* -- (\S+)", text)
-    return [name for name in found if not name.startswith("self/")]
 
 
 def paths_of_all() -> Counter[str]:
     """The paths of the running loop's links, with how many take them."""
     workers = _of_loop.get(asyncio.get_running_loop(), [])
     return Counter(path for worker in workers for path in worker.paths())
-
-
-def _printed(ucx: Ucx, function: Callable[[Pointer, Pointer], None], subject: Pointer) -> str:
-    """What a function of UCX prints into a C stream."""
-    ffi, libc = ucx.ffi, ucx.libc
-    text, size = ffi.new("char **"), ffi.new("size_t *")
-    stream = libc.open_memstream(text, size)
-    if stream == ffi.NULL:
-        raise MemoryError
-    function(subject, stream)
-    libc.fclose(stream)
-    try:
-        return bytes(ffi.buffer(text[0], size[0])).decode(errors="replace")
-    finally:
-        libc.free(text[0])
-
-
-def _context(ucx: Ucx) -> Pointer:
-    """This process's context, made once: it opens the devices."""
-    found = _contexts.get(os.getpid())
-    if found is None:
-        found = _contexts[os.getpid()] = _new_context(ucx)
-    return found
-
-
-def _new_context(ucx: Ucx) -> Pointer:
-    parameters = ucx.ffi.new("ucp_params_t *")
-    parameters.field_mask = 1  # features
-    parameters.features = binding.FEATURE_AM | binding.FEATURE_WAKEUP
-    place = ucx.ffi.new("void **")
-    check(ucx.lib.ucp_config_read(ucx.ffi.NULL, ucx.ffi.NULL, place))
-    config = place[0]
-    try:
-        # Messages name endpoints by a number that is looked up; without error handling it would be
-        # an address in this process, which UCX would believe.
-        check(ucx.lib.ucp_config_modify(config, b"PROTO_INDIRECT_ID", b"on"))
-        check(ucx.lib.ucp_init_version(*binding.OLDEST, parameters, config, place))
-    finally:
-        ucx.lib.ucp_config_release(config)
-    return place[0]
 
 
 def _progress_setting() -> Progress:

@@ -40,7 +40,7 @@ from benchfs.listing import Listing
 from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
 from benchfs.operations import Connected
-from benchfs.paths import ParsedPath, PathLike, display, parse
+from benchfs.paths import PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (

@@ -17,7 +17,7 @@ from types import TracebackType
 from benchfs.appending import AppendBehind
 from benchfs.cache import SEGMENT_BYTES, SegmentKey
 from benchfs.cluster import Intent
-from benchfs.errors import error
+from benchfs.errors import BenchFSError, error
 from benchfs.file_base import check_range
 from benchfs.file_extras import SPARSE, FileExtras
 from benchfs.inode import home_group
@@ -186,12 +186,15 @@ class AsyncFile(FileExtras):
 
     async def _fan_out(self, intent: Intent, view: memoryview, offset: int) -> None:
         """All chunks at once; the budget bounds what is under way."""
-        async with asyncio.TaskGroup() as tasks:
-            for piece in pieces(offset, len(view), self._inode.layout.chunk_size):
-                part = view[piece.position : piece.position + piece.length]
-                tasks.create_task(
-                    self._chunks.read(intent, self._inode, piece.index, piece.offset, part)
-                )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for piece in pieces(offset, len(view), self._inode.layout.chunk_size):
+                    part = view[piece.position : piece.position + piece.length]
+                    tasks.create_task(
+                        self._chunks.read(intent, self._inode, piece.index, piece.offset, part)
+                    )
+        except* BenchFSError as failures:
+            raise failures.exceptions[0] from None
 
     async def _read_segments(self, intent: Intent, view: memoryview, offset: int) -> None:
         inode, end = self._inode, offset + len(view)

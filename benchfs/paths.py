@@ -26,9 +26,7 @@ class ParsedPath(NamedTuple):
     parts: tuple[bytes, ...]  # from the root; b".." may be among them
     directory: bool  # it ended in "/", "/." or "/..": whatever it names must be a directory
     display: str  # as the user gave it, for messages
-    dot: bool = (
-        False  # it ended in "/." or "/./": the directory that `parts` lead to, not a name in one
-    )
+    dot: bool = False  # it ended in "/.": the directory that `parts` lead to, not a name in one
 
 
 def parse(path: PathLike, operation: str = "parse") -> ParsedPath:

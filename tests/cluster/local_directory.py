@@ -51,7 +51,7 @@ def _enter(root: Path) -> None:
 
 
 def open_file(path: bytes, flags: int, mode: int = 0o666) -> int:
-    """As os.open; a FIFO is refused as BenchFS refuses it, and a directory too."""
+    """As os.open; a FIFO is not waited for: it is refused as BenchFS does. So is a directory."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
     if kind in {stat.S_IFIFO, stat.S_IFDIR}:

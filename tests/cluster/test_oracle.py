@@ -8,23 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
 import os
 import random
 import stat
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 import benchfs
 from benchfs.file_base import parse_mode
 from tests.cluster import local_directory as local
 from tests.cluster.local_directory import LocalDirectory
+from tests.cluster.pair import (
+    HANDLES_MOST,
+    TOO_LONG,
+    Handle,
+    Pair,
+    PathSpec,
+    World,
+    attributes,
+    few,
+    lengths,
+    modes,
+    owners,
+    paths,
+    permissions,
+    positions,
+    targets,
+    times,
+    turns,
+)
+from tests.cluster.trees import Seen, scan_there, seen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
 
@@ -32,83 +49,6 @@ CHUNK = 65_536
 STEPS = 50
 EXAMPLES = 500
 THOROUGH_EXAMPLES = 20_000
-# Times before 2001 are what a test has set; others are a clock's, and differ.
-SET_BY_TEST_NS = 10**18
-HANDLES_MOST = 6
-TREE_MOST = 40
-
-LONG, TOO_LONG = b"n" * 255, b"n" * 256
-NAMES = [b"a", b"b", b"c", b"d"]
-ODD_NAMES = ["é".encode(), b"\xff", LONG, TOO_LONG, b".", b".."]
-ENDINGS = [b"/", b"//", b"/.", b"/.."]
-
-few = st.integers(0, 2)
-turns = st.integers(0, 5)  # from 3 on: the client whose turn it is
-CACHING = 2  # the client that believes what it knew for a second
-index = st.integers(0, TREE_MOST)
-names = st.sampled_from(NAMES * 6 + ODD_NAMES)
-endings = st.sampled_from([b""] * 24 + ENDINGS)
-positions = st.sampled_from([0, 1, 7, 4095, 4096, 65_535, 65_536, 65_537, 131_072, 200_000])
-lengths = st.sampled_from([0, 1, 10, 5000, 65_536, 70_000])
-permissions = st.sampled_from([0o777, 0o644, 0o600, 0o000, 0o755, 0o1777, 0o2770, 0o6755, 0o4711])
-owners = st.sampled_from([-1, 0, 1000, 70_000])
-times = st.sampled_from(
-    [0, 1, 999_999_999, 123_456_789_012, SET_BY_TEST_NS - 1, -1, -1_500_000_000]
-)
-attributes = st.sampled_from([b"user.a", b"user.b", b"user.", b"other.a", b"user." + LONG])
-modes = st.sampled_from(["rb", "r+b", "wb", "w+b", "xb", "x+b", "ab", "a+b"])
-
-
-class PathSpec(NamedTuple):
-    """A path to be: what exists at the step, by number, and names added to it."""
-
-    number: int
-    added: tuple[bytes, ...]
-    ending: bytes
-
-
-known_paths = st.builds(PathSpec, index, st.just(()), endings)
-new_paths = st.builds(PathSpec, index, st.tuples(names), endings)
-odd_paths = st.builds(PathSpec, index, st.tuples(names, names), endings)
-paths = st.one_of(known_paths, known_paths, new_paths, odd_paths)
-targets = st.one_of(new_paths, new_paths, known_paths, odd_paths)
-
-
-class Outcome(NamedTuple):
-    """What an operation gave: a value, or an errno."""
-
-    value: object
-    code: int | None
-
-    def __repr__(self) -> str:
-        if self.code is not None:
-            return errno.errorcode.get(self.code, str(self.code))
-        text = repr(self.value)
-        return text if len(text) < 300 else f"{text[:300]}... ({len(text)})"
-
-
-@dataclass
-class Handle:
-    """One file, open on both sides."""
-
-    client: int
-    file: benchfs.AsyncFile
-    descriptor: int
-    ino: int  # of the local file
-    mode: str
-    path: bytes  # when it was opened
-    stale: bool = False  # another client changed the file, and this one believes what it knew
-
-
-@dataclass
-class World:
-    """What all examples use: a cluster, its clients and the local directory."""
-
-    runner: asyncio.Runner
-    clients: list[benchfs.AsyncClient]
-    local: LocalDirectory
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-    steps: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -128,112 +68,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory.close()
 
 
-class Pair(RuleBasedStateMachine):
-    """BenchFS and the local directory, side by side."""
-
-    world: ClassVar[World]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.handles: list[Handle] = []
-        self.turn = 0
-        self.differs = False
-        self.directories_changed = set[int]()  # clients whose memory of directories is old
-        self.top = b"/e%d" % next(self.world.numbers)
-        for path in (b"/", self.top):
-            if path != b"/":
-                self.same(lambda fs, path=path: fs.mkdir(path), os.mkdir, path)
-            self.same(lambda fs, path=path: fs.chmod(path, 0o755), os.chmod, path, 0o755)
-            self.same(lambda fs, path=path: fs.chown(path, 0, 0), os.chown, path, 0, 0)
-        self.known: list[bytes] = []
-        self.look()
-
-    # ------------------------------------------------------------ both sides
-
-    def same(
-        self,
-        there: Callable[[benchfs.AsyncClient], Awaitable[object]],
-        here: Callable[..., object],
-        *arguments: object,
-        **named: object,
-    ) -> Outcome:
-        """Do it on both sides; the outcomes must be equal."""
-        self.world.steps += 1
-        outcome = self.outcome_there(there)
-        expected = self.outcome_here(here, *arguments, **named)
-        self.differs = outcome != expected
-        assert outcome == expected, f"BenchFS: {outcome}, local: {expected}"
-        return outcome
-
-    def outcome_there(self, there: Callable[[benchfs.AsyncClient], Awaitable[object]]) -> Outcome:
-        async def act() -> object:
-            return await there(self.world.clients[self.turn])
-
-        try:
-            return Outcome(self.world.runner.run(act()), None)
-        except benchfs.BenchFSError as exc:
-            return Outcome(None, exc.errno)
-
-    def outcome_here(
-        self, here: Callable[..., object], *arguments: object, **named: object
-    ) -> Outcome:
-        try:
-            return Outcome(self.world.local.call(here, *arguments, **named), None)
-        except OSError as exc:
-            return Outcome(None, exc.errno)
-
-    def take_turn(self, client: int) -> benchfs.AsyncClient:
-        """Before another client goes on, what was written is flushed: so much is promised."""
-        client = client if client < len(self.world.clients) else self.turn
-        if client != self.turn:
-            for handle in self.handles:
-                if handle.client == self.turn:
-                    self.world.runner.run(handle.file.flush())
-            self.turn = client
-        if client in self.directories_changed:
-            self.directories_changed.discard(client)
-            # as if the second had passed for which directories are believed
-            self.world.clients[client]._use().names._entries.clear()
-        return self.world.clients[client]
-
-    def path(self, spec: PathSpec) -> bytes:
-        path = self.known[spec.number % len(self.known)]
-        if self.handles and spec.number % 3 == 0 and not spec.added:
-            path = self.handles[spec.number % len(self.handles)].path
-        if len(self.known) >= TREE_MOST and not os.path.dirname(path):
-            path = self.top
-        added = spec.added or ((b"a",) if path == self.top else ())
-        # of two errors either may be told: a slash behind a name that is too long
-        ending = b"" if added and added[-1] == TOO_LONG else spec.ending
-        return b"/".join((path, *added)) + ending
-
-    def changed(self) -> None:
-        """A name was made, moved or removed."""
-        self.directories_changed = {
-            client for client in range(len(self.world.clients)) if client != self.turn
-        }
-        self.look()
-
-    def look(self) -> None:
-        """Learn what exists."""
-        self.known = [self.top]
-        self.known += [path for path, _ in self.world.local.call(list_tree, self.top)]
-
-    def end(self, handle: Handle) -> None:
-        self.handles.remove(handle)
-        self.world.local.call(os.close, handle.descriptor)
-        self.world.runner.run(handle.file.close())
-
-    def touched(self, ino: int) -> None:
-        """The content of a file changed."""
-        for handle in self.handles:
-            if handle.ino == ino and handle.client == CACHING != self.turn:
-                handle.stale = True
-
-    def local_ino(self, path: bytes) -> int:
-        return self.world.local.call(os.stat, path).st_ino
-
-    # ------------------------------------------------------------ files
+class Files(Pair):
+    """What is done to the content of files."""
 
     @rule(client=turns, spec=targets, mode=modes, permissions=permissions, follow=st.booleans())
     def open(self, client: int, spec: PathSpec, mode: str, permissions: int, follow: bool) -> None:
@@ -433,7 +269,9 @@ class Pair(RuleBasedStateMachine):
         if self.same(lambda fs: fs.truncate(path, size), os.truncate, path, size).code is None:
             self.touched(self.local_ino(path))
 
-    # ------------------------------------------------------------ names
+
+class Namespace(Pair):
+    """What is done to names."""
 
     @rule(client=turns, spec=targets, mode=permissions, wide=st.sampled_from([None, True, False]))
     def mkdir(self, client: int, spec: PathSpec, mode: int, wide: bool | None) -> None:
@@ -524,7 +362,9 @@ class Pair(RuleBasedStateMachine):
         path = self.path(spec)
         self.same(lambda fs: scan_there(fs, path), local.scan, path)
 
-    # ------------------------------------------------------------ attributes
+
+class Attributes(Pair):
+    """What is done to attributes."""
 
     @rule(client=turns, spec=paths, follow=st.booleans())
     def stat(self, client: int, spec: PathSpec, follow: bool) -> None:
@@ -562,15 +402,18 @@ class Pair(RuleBasedStateMachine):
         self.take_turn(client)
         path, ns = self.path(spec), (atime, mtime)
 
-        async def there(fs: benchfs.AsyncClient) -> tuple[int, int]:
+        async def there(fs: benchfs.AsyncClient) -> tuple[int, ...]:
             await fs.utime(path, ns=ns, follow_symlinks=follow)
-            found = await fs.stat(path, follow_symlinks=follow)
-            return found.st_atime_ns, found.st_mtime_ns
+            return times_of(await fs.stat(path, follow_symlinks=follow))
 
-        def here() -> tuple[int, int]:
+        def here() -> tuple[int, ...]:
             os.utime(path, ns=ns, follow_symlinks=follow)
-            found = os.stat(path, follow_symlinks=follow)
-            return found.st_atime_ns, found.st_mtime_ns
+            return times_of(os.stat(path, follow_symlinks=follow))
+
+        def times_of(found: os.stat_result) -> tuple[int, ...]:
+            # a symbolic link is read by every look-up on the way
+            is_link = stat.S_ISLNK(found.st_mode)
+            return (found.st_mtime_ns,) if is_link else (found.st_atime_ns, found.st_mtime_ns)
 
         self.same(there, here)
 
@@ -594,7 +437,7 @@ class Pair(RuleBasedStateMachine):
         flags=st.sampled_from([0, os.XATTR_CREATE, os.XATTR_REPLACE]),
         follow=st.booleans(),
     )
-    def setxattr(  # noqa: PLR0917 (what hypothesis draws)
+    def setxattr(  # noqa: PLR0917 (one argument a strategy)
         self, client: int, spec: PathSpec, name: bytes, size: int, flags: int, follow: bool
     ) -> None:
         self.take_turn(client)
@@ -621,124 +464,9 @@ class Pair(RuleBasedStateMachine):
 
         self.same(there, here, path, name, follow_symlinks=follow)
 
-    # ------------------------------------------------------------ the end
 
-    def teardown(self) -> None:
-        try:
-            if not self.differs:
-                for handle in list(self.handles):
-                    self.take_turn(handle.client)
-                    self.end(handle)
-                self.compare_trees()
-        finally:
-            self.clean()
-
-    def compare_trees(self) -> None:
-        for client in range(len(self.world.clients)):
-            self.take_turn(client)
-            there = self.world.runner.run(tree_there(self.world.clients[client], b"/"))
-            here = self.world.local.call(tree_here, b"/")
-            assert there == here
-
-    def clean(self) -> None:
-        for handle in list(self.handles):
-            self.end(handle)
-        self.take_turn(0)
-        self.world.runner.run(self.world.clients[0].rmtree("/"))
-        self.world.local.call(local.remove_all, b"/")
-        self.directories_changed = {1, 2}
-
-
-# ------------------------------------------------------------ what is compared
-
-
-class Seen(NamedTuple):
-    """What stat has to tell alike: of directories neither size nor count of links."""
-
-    mode: str
-    uid: int
-    gid: int
-    nlink: int
-    size: int
-    mtime_ns: int
-
-
-def seen(found: os.stat_result) -> Seen:
-    directory = stat.S_ISDIR(found.st_mode)
-    return Seen(
-        stat.filemode(found.st_mode),
-        found.st_uid,
-        found.st_gid,
-        0 if directory else found.st_nlink,
-        0 if directory else found.st_size,
-        min(SET_BY_TEST_NS, found.st_mtime_ns),
-    )
-
-
-class Item(NamedTuple):
-    """All that a tree has under one path."""
-
-    seen: Seen
-    content: bytes
-    attributes: tuple[tuple[str, bytes], ...]
-    same_as: bytes  # the first path, by name, of the same inode
-
-
-def tree_here(top: bytes) -> dict[bytes, Item]:
-    items: dict[bytes, Item] = {}
-    first: dict[int, bytes] = {}
-    for path, found in local.walk(top):
-        kind = stat.S_IFMT(found.st_mode)
-        data = b""
-        if kind == stat.S_IFREG:
-            data = local.read_file(path)
-        elif kind == stat.S_IFLNK:
-            data = os.readlink(path)
-        values: list[tuple[str, bytes]] = []
-        if kind in {stat.S_IFREG, stat.S_IFDIR}:
-            values = [(name, os.getxattr(path, name)) for name in sorted(os.listxattr(path))]
-        same_as = first.setdefault(found.st_ino, path)
-        items[path] = Item(seen(found), data, tuple(values), same_as)
-    return items
-
-
-async def tree_there(fs: benchfs.AsyncClient, top: bytes) -> dict[bytes, Item]:
-    items: dict[bytes, Item] = {}
-    first: dict[int, bytes] = {}
-
-    async def walk(directory: bytes) -> None:
-        async for entry in fs.scandir(directory):
-            path = os.path.join(directory, os.fsencode(entry.name))
-            found = await entry.stat(follow_symlinks=False)
-            kind = stat.S_IFMT(found.st_mode)
-            data = b""
-            if kind == stat.S_IFREG:
-                data = await fs.read_bytes(path)
-            elif kind == stat.S_IFLNK:
-                data = os.fsencode(await fs.readlink(path))
-            values: list[tuple[str, bytes]] = []
-            if kind in {stat.S_IFREG, stat.S_IFDIR}:
-                values = [
-                    (name, await fs.getxattr(path, name)) for name in await fs.listxattr(path)
-                ]
-            same_as = first.setdefault(found.st_ino, path)
-            items[path] = Item(seen(found), data, tuple(values), same_as)
-            if kind == stat.S_IFDIR:
-                await walk(path)
-
-    await walk(top)
-    return items
-
-
-async def scan_there(fs: benchfs.AsyncClient, path: bytes) -> dict[bytes, local.Kinds]:
-    return {
-        os.fsencode(entry.name): local.Kinds(entry.is_dir(), entry.is_file(), entry.is_symlink())
-        async for entry in fs.scandir(path)
-    }
-
-
-def list_tree(top: bytes) -> list[tuple[bytes, os.stat_result]]:
-    return list(local.walk(top))
+class Everything(Files, Namespace, Attributes):
+    """All of it."""
 
 
 def is_link(path: bytes) -> bool:
@@ -775,10 +503,10 @@ async def encoded(result: Awaitable[str]) -> bytes:
 
 @pytest.mark.timeout(3 * 3600)
 def test_the_same_operations_have_the_same_results_as_on_a_local_directory(world: World) -> None:
-    Pair.world = world
+    Everything.world = world
     thorough = settings().max_examples > settings.get_profile("ci").max_examples
     run_state_machine_as_test(
-        Pair,
+        Everything,
         settings=settings(
             max_examples=THOROUGH_EXAMPLES if thorough else EXAMPLES,
             stateful_step_count=STEPS,

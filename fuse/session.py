@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyfuse3
-import pyfuse3.asyncio
 
 from benchfs.client import AsyncClient
 from benchfs.errors import error
 from benchfs.fuse import mounts
+from benchfs.fuse.loop import Waiting
 from benchfs.fuse.operations import Operations
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ async def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         attribute_seconds=settings.attribute_seconds,
     ) as client:
         operations = Operations(client, client.attribute_seconds, writeback=settings.writeback)
-        pyfuse3.asyncio.enable()
+        Waiting().install()
         try:
             pyfuse3.init(operations, str(path), _options(settings, client.cluster_name))
         except RuntimeError as exc:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections import deque
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 
@@ -21,6 +22,34 @@ class ClosedResourceError(Exception):
     """The mount ends: there is nothing to wait for."""
 
 
+class Turn:
+    """A lock for `async with`, first come, first served; a free one costs nothing."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if self._taken:
+            turn = asyncio.get_running_loop().create_future()
+            self._queue.append(turn)
+            await turn
+        self._taken = True
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():  # cancelled
+                turn.set_result(None)  # it stays taken
+                return
+        self._taken = False
+
+
 class Waiting:
     """Stands in for the module trio, in one event loop. For one descriptor, one waiter at a time.
 
@@ -28,10 +57,10 @@ class Waiting:
     again before he goes on: what the loop says may be old.
     """
 
-    Lock = asyncio.Lock
     ClosedResourceError = ClosedResourceError
 
     def __init__(self) -> None:
+        self.Lock = Turn
         self.lowlevel = self
         self.from_thread = self
         self._loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ from benchfs.stats import stat_result
 
 PERMISSION_BITS = 0o7777
 NS_A_SECOND = 1_000_000_000
-NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 UNCHANGED = -1  # of chown's uid and gid
 
 

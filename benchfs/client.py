@@ -42,7 +42,7 @@ from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
 from benchfs.open_inodes import OpenInodes
 from benchfs.operations import Connected
-from benchfs.paths import ParsedPath, PathLike, display, parse
+from benchfs.paths import PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
@@ -59,6 +59,7 @@ from benchfs.rpc.messages import (
     RenameHow,
     Unlink,
 )
+from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
 from benchfs.session import Session
 from benchfs.settings import load
@@ -71,6 +72,7 @@ WIDE_FANOUT = 64  # shards of a wide directory
 AS_PARENT = 0
 FILE_MODE = 0o666
 DIRECTORY_MODE = 0o777
+MKDIR_BITS = 0o1777  # setuid and setgid are not mkdir's to give, as on Linux
 
 # What a path may lead to that is not opened, and why: a symbolic link only if it is not followed.
 _NOT_OPENED = {
@@ -127,7 +129,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         self._timeout = settings.timeout
         self._attribute_seconds = settings.attribute_seconds
         self._local_reads = settings.local_reads
-        self._engines = choose(settings.transport)
+        try:
+            self._engines = choose(settings.transport)
+        except TransportUnavailableError as exc:
+            text = exc.strerror or ""
+            raise error(errno.EOPNOTSUPP, "connect", settings.cluster, text=text) from exc
         self._env = env or system_env()
         self.cache = ChunkCache(settings.cache_bytes)
         self._read_budget = ByteBudget(settings.in_flight_bytes)
@@ -197,7 +203,8 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
 
         async def act(place: Place) -> OpenReply:
             if not place.name or (place.directory and how.create):
-                raise error(errno.EISDIR, "open", parsed.display)
+                code = errno.EEXIST if how.exclusive and not place.name else errno.EISDIR
+                raise error(code, "open", parsed.display)
             if place.directory:
                 await connected.names.attributes(intent, place)
                 raise error(errno.EISDIR, "open", parsed.display)
@@ -267,8 +274,14 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             return await file.write(data)
 
     async def truncate(self, path: PathLike, size: int) -> None:
-        """Set a file's size in bytes, up or down."""
-        async with await self.open(path, "r+b") as file:
+        """Set a file's size in bytes, up or down. OSError with EINVAL for a FIFO or a socket."""
+        try:
+            file = await self.open(path, "r+b")
+        except BenchFSError as exc:
+            if exc.errno in {_NOT_OPENED[FileType.FIFO], _NOT_OPENED[FileType.SOCKET]}:
+                raise error(errno.EINVAL, "truncate", path, text=str(exc)) from exc
+            raise
+        async with file:
             await file.truncate(size)
 
     async def copy_file_range(
@@ -302,7 +315,7 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
             request = MakeDirectory(
                 place.parent,
                 place.name,
-                mode & ~self._umask,
+                mode & MKDIR_BITS & ~self._umask,
                 self.user.uid,
                 self.user.gid,
                 fanout,
@@ -371,7 +384,9 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
 
         async def act(place: Place) -> None:
             if not place.name:
-                code = errno.EBUSY if not parsed.parts else errno.EINVAL
+                code = errno.EBUSY  # the root
+                if parsed.parts:
+                    code = errno.EINVAL if parsed.dot else errno.ENOTEMPTY
                 raise error(code, "rmdir", parsed.display)
             request = RemoveDirectory(place.parent, place.name)
             await connected.cluster.mutate(intent, place.group, request)
@@ -419,6 +434,7 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
                 await self._require_directory(connected, intent, place)
             request = Unlink(place.parent, place.name)
             await connected.cluster.mutate(intent, place.group, request)
+            connected.names.forget(place.parent, place.name)
 
         await connected.names.at(intent, parsed, act)
 
@@ -445,10 +461,9 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         async def act(place: Place) -> None:
             async def act_there(there: Place) -> None:
                 if not place.name or not there.name:
-                    raise error(errno.EBUSY, "rename", old.display)
-                _require_apart(place, there, old, new, exchange=exchange)
-                if place.directory or there.directory:
-                    await self._require_directory(connected, intent, place)
+                    kept = place.name and how is RenameHow.KEEP
+                    raise error(errno.EEXIST if kept else errno.EBUSY, "rename", old.display)
+                await _check_odd_rename(connected.names, intent, place, there, how)
                 request = Rename(
                     place.parent, place.name, there.parent, there.name, there.group, how
                 )
@@ -615,15 +630,38 @@ class _Connected(Connected):
             raise failure
 
 
-def _require_apart(
-    old: Place, new: Place, old_path: ParsedPath, new_path: ParsedPath, *, exchange: bool
+async def _check_odd_rename(
+    names: Names, intent: Intent, old: Place, new: Place, how: RenameHow
 ) -> None:
-    """Refuse a rename of which one path goes through the other, as far as can be seen here."""
-    if (old.parent, old.name) in new.way:
-        raise error(errno.EINVAL, "rename", old_path.display, text="it would be below itself")
-    if (new.parent, new.name) in old.way:
+    """Refuse a rename of which one path goes through the other, as far as can be seen here.
+
+    Or of which a path ends in a slash, and is no directory's. The errors come in Linux's order:
+    what is there, or not, is told first.
+    """
+    exchange = how is RenameHow.EXCHANGE
+    below_itself = (old.parent, old.name) in new.way
+    above_itself = (new.parent, new.name) in old.way
+    if not (below_itself or above_itself or old.directory or new.directory):
+        return
+    found = await names.lookup(intent, old.parent, old.name, old.group)
+    try:
+        there = await names.lookup(intent, new.parent, new.name, new.group)
+    except NotFoundError:
+        if exchange:
+            raise
+    else:
+        if how is RenameHow.KEEP:
+            raise error(errno.EEXIST, "rename", intent.path)
+        if exchange and new.directory and there.type != FileType.DIRECTORY:
+            raise error(errno.ENOTDIR, "rename", intent.path)
+    slash = old.directory or (new.directory and not exchange)
+    if slash and found.type != FileType.DIRECTORY:
+        raise error(errno.ENOTDIR, "rename", intent.path)
+    if below_itself:
+        raise error(errno.EINVAL, "rename", intent.path, text="it would be below itself")
+    if above_itself:
         code = errno.EINVAL if exchange else errno.ENOTEMPTY
-        raise error(code, "rename", new_path.display, text=f"{old_path.display} is below it")
+        raise error(code, "rename", intent.path, text="it is below what it would replace")
 
 
 def _umask() -> int:

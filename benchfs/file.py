@@ -17,7 +17,7 @@ from types import TracebackType
 from benchfs.appending import AppendBehind
 from benchfs.cache import SEGMENT_BYTES, SegmentKey
 from benchfs.cluster import Intent
-from benchfs.errors import error
+from benchfs.errors import BenchFSError, error
 from benchfs.file_base import check_range
 from benchfs.file_extras import SPARSE, FileExtras
 from benchfs.inode import home_group
@@ -58,7 +58,7 @@ class AsyncFile(FileExtras):
         """Up to `size` bytes from the position on; all to the end if negative or None."""
         intent = self._reading("read")
         if size is None or size < 0:
-            end = await self._end(intent, None)
+            end = await self._end(intent)
             size = max(0, end - self._position)
         buffer = bytearray(await self._available(intent, self._position, size))
         count = await self._read_into(intent, memoryview(buffer), self._position, follow=True)
@@ -130,19 +130,21 @@ class AsyncFile(FileExtras):
         """How many of `size` bytes at `offset` the file has: what a buffer is made for."""
         if size <= 0:
             return 0
-        return max(0, min(size, await self._end(intent, offset + size) - offset))
+        return max(0, min(size, await self._end(intent) - offset))
 
-    async def _end(self, intent: Intent, wanted: int | None) -> int:
-        """The file's size; asked for again when `wanted` is beyond what is known, and not new."""
-        if self._writes.pending:
-            await self._writes.flush(intent)
+    async def _end(self, intent: Intent) -> int:
+        """The file's size, with what this client wrote; asked for again if it is not new."""
         inode = self._inode
-        if wanted is not None and wanted <= inode.attributes.size:
+        if inode.unsettled:
+            await inode.settle(intent)
+        if self._believes_size():
             return inode.attributes.size
-        if self._loop.time() - inode.seen_at >= self._attribute_seconds:
-            await inode.refresh(intent)
-            self._cache.admit(inode.ino, inode.attributes.change)
+        await inode.refresh(intent)
+        self._cache.admit(inode.ino, inode.attributes.change)
         return inode.attributes.size
+
+    def _believes_size(self) -> bool:
+        return self._loop.time() - self._inode.seen_at < self._attribute_seconds
 
     async def _read_into(
         self, intent: Intent, view: memoryview, offset: int, *, follow: bool
@@ -150,8 +152,9 @@ class AsyncFile(FileExtras):
         size = len(view)
         if not size:
             return 0
-        if self._writes.pending or offset + size > self._inode.attributes.size:
-            size = max(0, min(size, await self._end(intent, offset + size) - offset))
+        inode = self._inode
+        if inode.unsettled or offset + size > inode.attributes.size or not self._believes_size():
+            size = max(0, min(size, await self._end(intent) - offset))
             if not size:
                 return 0
             view = view[:size]
@@ -183,12 +186,15 @@ class AsyncFile(FileExtras):
 
     async def _fan_out(self, intent: Intent, view: memoryview, offset: int) -> None:
         """All chunks at once; the budget bounds what is under way."""
-        async with asyncio.TaskGroup() as tasks:
-            for piece in pieces(offset, len(view), self._inode.layout.chunk_size):
-                part = view[piece.position : piece.position + piece.length]
-                tasks.create_task(
-                    self._chunks.read(intent, self._inode, piece.index, piece.offset, part)
-                )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for piece in pieces(offset, len(view), self._inode.layout.chunk_size):
+                    part = view[piece.position : piece.position + piece.length]
+                    tasks.create_task(
+                        self._chunks.read(intent, self._inode, piece.index, piece.offset, part)
+                    )
+        except* BenchFSError as failures:
+            raise failures.exceptions[0] from None
 
     async def _read_segments(self, intent: Intent, view: memoryview, offset: int) -> None:
         inode, end = self._inode, offset + len(view)
@@ -252,6 +258,7 @@ class AsyncFile(FileExtras):
         intent = self._writing("truncate")
         size = self._position if size is None else size
         check_range(intent, size, 0)
+        await self._inode.settle(intent)
         await self._writes.flush(intent)
         answer = await self._cluster.mutate(
             intent, home_group(self._inode.ino), Truncate(self._inode.ino, size)
@@ -266,8 +273,7 @@ class AsyncFile(FileExtras):
     async def stat(self) -> os.stat_result:
         """As os.fstat, its own writes included; `st_nlink` is 0 once the file has no name."""
         intent = self._intent("stat")
-        if self._writes.pending:
-            await self._writes.flush(intent)
+        await self._inode.settle(intent)
         return stat_result(await self._inode.refresh(intent))
 
     async def flush(self) -> None:
@@ -295,7 +301,7 @@ class AsyncFile(FileExtras):
         elif whence == io.SEEK_CUR:
             offset += self._position
         elif whence == io.SEEK_END:
-            offset += await self._end(intent, None)
+            offset += await self._end(intent)
         elif whence != io.SEEK_SET:
             raise error(errno.EINVAL, "seek", self.name, text=f"whence {whence}")
         if offset < 0:

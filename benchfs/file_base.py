@@ -71,7 +71,7 @@ class OpenFile:
         self._chunks = chunks
         self._segments = segments
         self._cache = cache
-        self._writes = writes
+        self._writes = inode.writes = writes
         self._timeout = timeout
         self._attribute_seconds = attribute_seconds
         self._on_close = on_close

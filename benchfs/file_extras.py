@@ -73,8 +73,7 @@ class FileExtras(FileLockMethods):
         check_range(intent, source_start, count)
         check_range(there, target_start, count)
         for file, whose in ((self, intent), (target, there)):
-            if file._writes.pending:
-                await file._writes.flush(whose)
+            await file._inode.settle(whose)
         size = (await self._inode.refresh(intent)).size
         count = max(0, min(count, size - source_start, MOST_BYTES))
         if target_start + count > MAX_FILE_SIZE:
@@ -94,8 +93,7 @@ class FileExtras(FileLockMethods):
 
     async def _seek_sparse(self, intent: Intent, offset: int, whence: int) -> int:
         """SEEK_DATA and SEEK_HOLE."""
-        if self._writes.pending:
-            await self._writes.flush(intent)
+        await self._inode.settle(intent)
         size = (await self._inode.refresh(intent)).size
         return await self._sparse().seek(intent, offset, size, whence)
 

@@ -74,6 +74,8 @@ class Holds:
         held.number = max(held.number, number)
         held.writes |= writes
         held.handles.add(inode)
+        inode.family = held.handles
+        inode.learn(inode.attributes)
         inode.holds = self
         inode.number = number
         if self._renewing is None:
@@ -83,6 +85,7 @@ class Holds:
         """The handle is closed. Waits for nothing."""
         held = self._held[inode.ino]
         held.handles.discard(inode)
+        inode.family = {inode}
         if held.handles:
             return
         del self._held[inode.ino]

@@ -37,8 +37,27 @@ class Locks(Protocol):
         ...
 
 
+class Writes(Protocol):
+    """What was written through a handle. See `benchfs.writing.WriteBehind`."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether some of it is not known to the inode yet."""
+        ...
+
+    async def flush(self, intent: Intent) -> None:
+        """Make it known."""
+        ...
+
+    def was_cut(self) -> None:
+        """The file was cut, with nothing pending here."""
+        ...
+
+
 class InodeHandle:
     """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says.
+
+    What one handle learns, all of the client's handles of the inode know: its `family`.
 
     `number` is this handle's alone within its session. `gone`: the inode was removed, since the
     node did not hear of this client for a lease.
@@ -51,6 +70,7 @@ class InodeHandle:
         "_held",
         "_loop",
         "attributes",
+        "family",
         "gone",
         "holds",
         "ino",
@@ -60,6 +80,7 @@ class InodeHandle:
         "own_change",
         "path",
         "seen_at",
+        "writes",
     )
 
     def __init__(
@@ -82,6 +103,8 @@ class InodeHandle:
         self.holds: Lease | None = None
         self.locks: Locks | None = None
         self.number = 0
+        self.family: set[InodeHandle] = {self}
+        self.writes: Writes | None = None
 
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""
@@ -89,8 +112,38 @@ class InodeHandle:
 
     def learn(self, attributes: Attributes) -> None:
         """Take note of newer attributes."""
+        now = self._loop.time()
+        for handle in self.family:
+            if handle is self or attributes.change >= handle.attributes.change:
+                handle._take(attributes, now)
+
+    def _take(self, attributes: Attributes, seen_at: float) -> None:
+        cut = attributes.truncation != self.attributes.truncation
         self.attributes = attributes
-        self.seen_at = self._loop.time()
+        self.seen_at = seen_at
+        if cut and self.writes is not None and not self.writes.pending:
+            self.writes.was_cut()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether this client wrote something to the file that the inode does not know yet."""
+        for handle in self.family:  # noqa: SIM110 (each read asks: a generator costs it more)
+            if handle.writes is not None and handle.writes.pending:
+                return True
+        return False
+
+    async def settle(self, intent: Intent) -> None:
+        """Make all known that this client wrote; errors only of what this handle did.
+
+        Another handle's stick to that one, and are raised there.
+        """
+        for handle in list(self.family):
+            if handle.writes is not None and handle.writes.pending:
+                try:
+                    await handle.writes.flush(intent)
+                except OSError:
+                    if handle is self:
+                        raise
 
     def learn_own(self, attributes: Attributes) -> None:
         """Take note of attributes that a change through this handle led to."""

@@ -45,7 +45,7 @@ class LinkMethods(Methods):
             raise error(errno.ENAMETOOLONG, "symlink", parsed.display, text=text)
 
         async def act(place: Place) -> None:
-            _require_new_name(intent, place)
+            await _require_new_name(connected, intent, place)
             request = MakeSymlink(place.parent, place.name, says, self.user.uid, self.user.gid)
             await connected.cluster.mutate(intent, place.group, request)
 
@@ -70,7 +70,7 @@ class LinkMethods(Methods):
 
         async def act(_connected: Connected, intent: Intent, ino: int) -> None:
             async def act_there(place: Place) -> None:
-                _require_new_name(intent, place)
+                await _require_new_name(connected, intent, place)
                 request = Link(place.parent, place.name, ino)
                 await connected.cluster.mutate(intent, place.group, request)
 
@@ -89,6 +89,7 @@ class LinkMethods(Methods):
         """
         kind = stat.S_IFMT(mode)
         if kind in {0, stat.S_IFREG}:
+            await self._require_no_slash("mknod", path)
             await self._make_file(path, stat.S_IMODE(mode))
         elif kind in _SPECIAL_TYPES:
             await self._make_special("mknod", path, _SPECIAL_TYPES[kind], mode)
@@ -100,6 +101,17 @@ class LinkMethods(Methods):
     async def _make_file(self, path: PathLike, permissions: int) -> None:
         """Make an empty file. FileExistsError."""
 
+    async def _require_no_slash(self, operation: str, path: PathLike) -> None:
+        """Refuse a path that can only name a directory: EEXIST, or ENOENT if there is nothing."""
+        connected, parsed = self._use(), parse(path, operation)
+        intent = connected.intent(operation, parsed)
+
+        async def act(place: Place) -> None:
+            await _require_new_name(connected, intent, place)
+
+        if parsed.directory:
+            await connected.names.at(intent, parsed, act)
+
     async def _make_special(
         self, operation: str, path: PathLike, file_type: FileType, mode: int
     ) -> None:
@@ -107,7 +119,7 @@ class LinkMethods(Methods):
         intent = connected.intent(operation, parsed)
 
         async def act(place: Place) -> None:
-            _require_new_name(intent, place)
+            await _require_new_name(connected, intent, place)
             request = MakeSpecial(
                 place.parent,
                 place.name,
@@ -121,9 +133,9 @@ class LinkMethods(Methods):
         await connected.names.at(intent, parsed, act)
 
 
-def _require_new_name(intent: Intent, place: Place) -> None:
-    """Nothing but a directory can be made under a name that ends in a slash."""
-    if not place.name:
+async def _require_new_name(connected: Connected, intent: Intent, place: Place) -> None:
+    """Nothing but a directory can be made under a name that ends in a slash. EEXIST, ENOENT."""
+    if place.directory and place.name:
+        await connected.names.lookup(intent, place.parent, place.name, place.group)
+    if place.directory or not place.name:
         raise error(errno.EEXIST, intent.operation, intent.path)
-    if place.directory:
-        raise error(errno.ENOENT, intent.operation, intent.path, text="it ends in a slash")

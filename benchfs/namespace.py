@@ -18,7 +18,7 @@ from lru import LRU
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import BenchFSError, NotFoundError, error
 from benchfs.inode import ROOT_INO, FileType, home_group, shard_group, shard_of
-from benchfs.paths import ParsedPath, parse
+from benchfs.paths import MAX_NAME, ParsedPath, parse
 from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
@@ -34,7 +34,7 @@ TARGETS_MOST = 4096
 LINKS_MOST = 40  # followed in one path, as on Linux
 Result = TypeVar("Result")
 
-_ASTRAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_ASTRAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class Place(NamedTuple):
@@ -86,7 +86,7 @@ class _Walk:
     def __init__(self, path: ParsedPath, *, remember: bool) -> None:
         self.way = [ROOT]
         self.entries: list[tuple[int, bytes]] = []  # that led to them, but for the root
-        self.rest = list(reversed(path.parts))
+        self.rest = _steps(path)
         self.directory = path.directory
         self.links = 0
         self.remember = remember
@@ -214,9 +214,14 @@ class Names:
         groups = self._cluster.map.group_count
         while walk.rest:
             name, parent = walk.rest.pop(), walk.way[-1]
+            if name == b".":
+                continue
             if name == b"..":
                 walk.leave()
                 continue
+            if len(name) > MAX_NAME:
+                text = f"name of {len(name)} bytes, limit {MAX_NAME}"
+                raise error(errno.ENAMETOOLONG, intent.operation, intent.path, text=text)
             group = parent.group_of(name, groups)
             if not walk.rest:
                 return Place(parent.ino, name, walk.directory, group, tuple(walk.entries))
@@ -259,4 +264,9 @@ class Names:
             walk.entries.clear()
         if not walk.rest:
             walk.directory |= path.directory
-        walk.rest.extend(reversed(path.parts))
+        walk.rest.extend(_steps(path))
+
+
+def _steps(path: ParsedPath) -> list[bytes]:
+    """The names to walk along, the first one last; a final "." makes what is before it a step."""
+    return [*((b".",) if path.dot else ()), *reversed(path.parts)]

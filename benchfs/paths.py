@@ -26,14 +26,15 @@ class ParsedPath(NamedTuple):
     parts: tuple[bytes, ...]  # from the root; b".." may be among them
     directory: bool  # it ended in "/", "/." or "/..": whatever it names must be a directory
     display: str  # as the user gave it, for messages
+    dot: bool = False  # it ended in "/.": the directory that `parts` lead to, not a name in one
 
 
 def parse(path: PathLike, operation: str = "parse") -> ParsedPath:
     """Take `path` apart. `operation` is what errors name.
 
     Raises ENOENT for the empty path, EINVAL for a NUL byte or for text that no bytes stand
-    for, ENAMETOOLONG for a name, a path or a depth beyond the limits; TypeError if it is no
-    path at all.
+    for, ENAMETOOLONG for a path or a depth beyond the limits; TypeError if it is no path at all.
+    A name that is too long is for the walk to refuse: what is before it may not be there.
     """
     plain = os.fspath(path)
     if isinstance(plain, str):
@@ -56,11 +57,8 @@ def parse(path: PathLike, operation: str = "parse") -> ParsedPath:
     if len(parts) > MAX_DEPTH:
         text = f"path of {len(parts)} names, limit {MAX_DEPTH}"
         raise error(errno.ENAMETOOLONG, operation, plain, text=text)
-    for name in parts:
-        if len(name) > MAX_NAME:
-            text = f"name of {len(name)} bytes, limit {MAX_NAME}"
-            raise error(errno.ENAMETOOLONG, operation, plain, text=text)
-    return ParsedPath(parts, names[-1] in (b"", b".", b".."), display(plain))
+    dot = bool(parts) and raw.rstrip(b"/").endswith(b"/.")
+    return ParsedPath(parts, names[-1] in (b"", b".", b".."), display(plain), dot)
 
 
 def check_name(name: bytes) -> int:

@@ -34,9 +34,9 @@ class XattrMethods(Methods):
         self, path: PathLike, attribute: PathLike, *, follow_symlinks: bool = True
     ) -> bytes:
         """A value. OSError with ENODATA if there is none, EOPNOTSUPP for a name not of user.*."""
+        name = _name("getxattr", path, attribute)
 
         async def act(connected: Connected, intent: Intent, ino: int) -> bytes:
-            name = _name(intent, attribute)
             answer = await connected.cluster.call(intent, home_group(ino), GetXattr(ino, name))
             assert isinstance(answer.message, XattrReply)
             return answer.message.value
@@ -56,9 +56,9 @@ class XattrMethods(Methods):
 
         OSError with E2BIG for more than 64 KiB, ENOSPC for more than that in all attributes.
         """
+        name = _name("setxattr", path, attribute)
 
         async def act(connected: Connected, intent: Intent, ino: int) -> None:
-            name = _name(intent, attribute)
             if len(value) > VALUE_BYTES:
                 text = f"value of {len(value)} bytes, limit {VALUE_BYTES}"
                 raise error(errno.E2BIG, intent.operation, intent.path, text=text)
@@ -83,17 +83,19 @@ class XattrMethods(Methods):
         self, path: PathLike, attribute: PathLike, *, follow_symlinks: bool = True
     ) -> None:
         """Remove one. OSError with ENODATA if there is none."""
+        name = _name("removexattr", path, attribute)
 
         async def act(connected: Connected, intent: Intent, ino: int) -> None:
-            request = RemoveXattr(ino, _name(intent, attribute))
+            request = RemoveXattr(ino, name)
             await connected.cluster.mutate(intent, home_group(ino), request)
 
         await self._on_inode("removexattr", path, act, follow=follow_symlinks)
 
 
-def _name(intent: Intent, attribute: PathLike) -> bytes:
+def _name(operation: str, path: PathLike, attribute: PathLike) -> bytes:
+    """The attribute's name, looked at before the path is, as Linux does. ERANGE."""
     name = os.fsencode(attribute)
     if len(name) > NAME_BYTES:
         text = f"name of {len(name)} bytes, limit {NAME_BYTES}"
-        raise error(errno.ERANGE, intent.operation, intent.path, text=text)
+        raise error(errno.ERANGE, operation, path, text=text)
     return name

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from benchfsd.coordinator import Peers
 
 
+NO_MTIME = 2**63 - 1
+"""In a SetPart: the directory's mtime was not set, the part's stays."""
+
+
 class Parts:
     """The parts in one group, and where those of the directories are that are at home here."""
 
@@ -101,7 +105,7 @@ class Parts:
         return AttributesReply(decode_inode(value))
 
     def set(self, message: SetPart) -> Empty:
-        """Note the rights that the directory has now."""
+        """Note the rights that the directory has now; no later mtime than it has there."""
         directory = message.attributes
         value = self._rows.get(part_key(self._group, directory.ino))
         if value is not None:
@@ -112,6 +116,7 @@ class Parts:
                         mode=directory.mode,
                         uid=directory.uid,
                         gid=directory.gid,
+                        mtime_ns=min(part.mtime_ns, directory.mtime_ns),
                         atime_ns=directory.change,
                     )
                 )

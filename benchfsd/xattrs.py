@@ -34,6 +34,7 @@ NAMESPACE = b"user."
 NAME_BYTES = 255
 VALUE_BYTES = 65_536
 TOTAL_BYTES = 65_536  # of an inode: all names and values
+WITH_ATTRIBUTES = frozenset({FileType.FILE, FileType.DIRECTORY})
 CREATE, REPLACE = 1, 2  # flags, as in os.XATTR_CREATE and os.XATTR_REPLACE
 
 Values = dict[bytes, bytes]
@@ -54,8 +55,11 @@ class Xattrs:
         the name.
         """
         ino, name = message
+        inode = self._inodes.get(ino)
+        if inode.type not in WITH_ATTRIBUTES and name.startswith(NAMESPACE):
+            raise _no_such(ino, name)
         _require_name(name)
-        require_access(self._inodes.get(ino), user, READ)
+        require_access(inode, user, READ)
         found = self._read(ino).get(name)
         if found is None:
             raise _no_such(ino, name)
@@ -71,12 +75,11 @@ class Xattrs:
         EPERM where there are no such attributes.
         """
         ino, name, value, flags = message
-        _require_name(name)
         if flags not in {0, CREATE, REPLACE}:
             raise RemoteError(errno.EINVAL, f"flags {flags}")
         if len(value) > VALUE_BYTES:
             raise RemoteError(errno.E2BIG, f"value of {len(value)} bytes, limit {VALUE_BYTES}")
-        inode = self._writable(ino, user)
+        inode = self._writable(ino, name, user)
         values = self._read(ino)
         if flags == CREATE and name in values:
             raise RemoteError(errno.EEXIST, f"inode {ino:#x} has {name!r}")
@@ -92,18 +95,20 @@ class Xattrs:
     def remove(self, message: RemoveXattr, user: User | None) -> Empty:
         """Remove one. Errors as of `get`, and EPERM as of `set`."""
         ino, name = message
-        _require_name(name)
-        inode = self._writable(ino, user)
+        inode = self._writable(ino, name, user)
         values = self._read(ino)
         if values.pop(name, None) is None:
             raise _no_such(ino, name)
         self._write(inode, values)
         return Empty()
 
-    def _writable(self, ino: int, user: User | None) -> Attributes:
+    def _writable(self, ino: int, name: bytes, user: User | None) -> Attributes:
+        """The inode, if the caller may change this attribute. What it is comes before the name."""
         inode = self._inodes.get(ino)
-        if inode.type not in {FileType.FILE, FileType.DIRECTORY}:
-            raise RemoteError(errno.EPERM, "only files and directories have user.* attributes")
+        if inode.type not in WITH_ATTRIBUTES:
+            code = errno.EPERM if name.startswith(NAMESPACE) else errno.EOPNOTSUPP
+            raise RemoteError(code, "only files and directories have user.* attributes")
+        _require_name(name)
         if (
             user is not SUPERUSER
             and inode.type == FileType.DIRECTORY

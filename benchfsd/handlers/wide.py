@@ -19,6 +19,7 @@ from benchfs.rpc.messages import (
     ManyAttributesReply,
     Op,
     PartsReply,
+    SetAttributes,
     SetPart,
 )
 from benchfs.rpc.server import Call as Request
@@ -26,7 +27,7 @@ from benchfs.rpc.server import Handler, Reply
 from benchfsd.handlers.changes import Changes
 from benchfsd.namespace import ENTRY_BYTES, PAGE_BYTES
 from benchfsd.node import Node
-from benchfsd.parts import merged
+from benchfsd.parts import NO_MTIME, merged
 
 RETRY_FIRST_SECONDS = 0.1
 RETRY_MOST_SECONDS = 5.0
@@ -63,6 +64,9 @@ def table(node: Node, changes: Changes, plain: dict[Op, Handler]) -> dict[Op, Ha
         if isinstance(reply, Reply):
             changed = cast(AttributesReply, reply.message).attributes
             if changed.fanout > 1:  # a repetition comes here too: the parts are told again
+                wanted = cast(SetAttributes, request.message)
+                if wanted.mtime_ns is None and not wanted.mtime_now:
+                    changed = changed._replace(mtime_ns=NO_MTIME)
                 return tell(request.envelope.group, changed, reply)
         return reply
 
@@ -97,7 +101,7 @@ async def _keep_telling(changes: Changes, group: int, ino: int) -> None:
         if directory is None:
             return
         try:
-            await _ask_parts(changes, group, ino, SetPart(directory))
+            await _ask_parts(changes, group, ino, SetPart(directory._replace(mtime_ns=NO_MTIME)))
             return
         except RemoteError:
             await asyncio.sleep(delay)

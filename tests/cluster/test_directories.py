@@ -47,6 +47,22 @@ async def test_the_entries_of_a_wide_directory_are_in_many_groups(fs: benchfs.As
     assert 30 < len(await groups_of(fs, "/wide")) <= 64
 
 
+async def test_the_time_set_for_a_wide_directory_holds_until_it_changes(
+    fs: benchfs.AsyncClient,
+) -> None:
+    await fs.mkdir("/wide", wide=True)
+    await fill(fs, "/wide", [str(number) for number in range(50)])
+
+    await fs.utime("/wide", ns=(1, 2))
+    await fs.chmod("/wide", 0o700)
+
+    assert (await fs.stat("/wide")).st_mtime_ns == 2
+    before = (await fs.stat("/wide")).st_ctime_ns
+    await fs.write_bytes("/wide/new", b"1")
+    await fs.chmod("/wide", 0o755)
+    assert (await fs.stat("/wide")).st_mtime_ns > before
+
+
 async def test_a_wide_directory_does_what_every_directory_does(fs: benchfs.AsyncClient) -> None:
     await fs.mkdir("/wide", wide=True)
     for number in range(20):

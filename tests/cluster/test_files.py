@@ -354,3 +354,39 @@ async def test_a_name_that_is_used_again_in_a_replaced_directory_is_found(
         await other.mkdir("/d")
         await other.write_bytes("/d/f", b"new")
     assert await fs.read_bytes("/d/f") == b"new"
+
+
+async def test_all_files_of_a_client_see_what_one_of_them_did(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    async with benchfs.AsyncClient(cluster.url, attribute_seconds=60) as fs:
+        async with await fs.open("/f", "w+b") as one, await fs.open("/f", "r+b") as other:
+            await one.write(b"first")
+            assert await other.read() == b"first"
+            await other.pwrite(b"F", 0)
+            assert await one.pread(10, 0) == b"First"
+            await one.truncate(2)
+            assert await other.pread(10, 0) == b"Fi"
+            assert await other.seek(0, io.SEEK_END) == 2
+            await one.pwrite(b"never seen", 0)
+            await fs.truncate("/f", 1)
+            assert await other.pread(10, 0) == b"n"
+            await one.pwrite(b"never seen", 0)
+            await fs.write_bytes("/f", b"new")
+            assert await one.pread(10, 0) == await other.pread(10, 0) == b"new"
+        assert await fs.read_bytes("/f") == b"new"
+        await fs.unlink("/f")
+
+
+async def test_a_client_that_always_asks_sees_at_once_that_another_cut_the_file(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    async with (
+        benchfs.AsyncClient(cluster.url, attribute_seconds=0) as fs,
+        benchfs.AsyncClient(cluster.url) as other,
+    ):
+        await fs.write_bytes("/f", b"content")
+        async with await fs.open("/f") as file:
+            await other.truncate("/f", 3)
+            assert await file.pread(10, 0) == b"con"
+        await fs.unlink("/f")

@@ -207,6 +207,23 @@ async def test_a_replaced_link_is_noticed(cluster: benchfs.LocalCluster) -> None
         await other.rmtree("/")
 
 
+async def test_a_link_that_the_client_itself_replaced_leads_elsewhere_at_once(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    async with benchfs.AsyncClient(cluster.url, attribute_seconds=60) as fs:
+        for name in ("one", "two"):
+            await fs.mkdir(f"/{name}")
+            await fs.write_bytes(f"/{name}/f", name.encode())
+        await fs.symlink("one", "/s")
+        assert await fs.read_bytes("/s/f") == b"one"
+
+        await fs.unlink("/s")
+        await fs.symlink("two", "/s")
+
+        assert await fs.read_bytes("/s/f") == b"two"
+        await fs.rmtree("/")
+
+
 @pytest.mark.parametrize(
     ("target", "code"),
     [("", errno.ENOENT), ("a\0b", errno.EINVAL), ("a/" * 3000, errno.ENAMETOOLONG)],

@@ -26,12 +26,14 @@ class Event:
     """`outcome`: an inode number (create, look-up), "ok", EXISTS, MISSING or UNKNOWN."""
 
     client: int
-    operation: str  # create, lookup, unlink, rename, noreplace, link, exchange
+    operation: str  # create, lookup, unlink, rename, noreplace, link, exchange, attach
     names: tuple[str, ...]
     called: float
     answered: float  # math.inf: no answer came
     outcome: int | str
-    ino: int = 0  # of a create that got no answer: what it would have made, unknown to the client
+    # of a create that got no answer: what it would have made, unknown to the client; of an
+    # attach: the inode that it gives the name
+    ino: int = 0
 
     @property
     def answered_at_all(self) -> bool:
@@ -53,6 +55,8 @@ def after(state: State, event: Event) -> State | None:
         if known and not isinstance(event.outcome, int):
             return None
         names[first] = event.outcome if isinstance(event.outcome, int) else event.ino
+    elif event.operation == "attach":
+        return _attach(state, names, event)
     elif here is None:
         return state if not known or event.outcome == MISSING else None
     elif known and event.outcome == MISSING and event.operation != "exchange":
@@ -61,6 +65,25 @@ def after(state: State, event: Event) -> State | None:
         del names[first]
     else:
         return _move(state, names, event)
+    return tuple(sorted(names.items()))
+
+
+def _attach(state: State, names: dict[str, int], event: Event) -> State | None:
+    """An inode, known by its number, gets a name if that is free.
+
+    It may have lost its own names meanwhile: then it is MISSING, or gets the name all the same,
+    if its node has not been told of that yet.
+    """
+    (name,) = event.names
+    taken, gone = name in names, event.ino not in names.values()
+    refusals = {EXISTS} if taken else set[int | str]()
+    if gone:
+        refusals.add(MISSING)
+    if event.outcome in refusals or (taken and not event.answered_at_all):
+        return state
+    if taken or event.outcome not in {"ok", UNKNOWN}:
+        return None
+    names[name] = event.ino
     return tuple(sorted(names.items()))
 
 

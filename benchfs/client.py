@@ -23,6 +23,7 @@ from benchfs.access_times import AccessTimes
 from benchfs.appending import AppendBehind
 from benchfs.attributes import AttributeMethods
 from benchfs.budget import ByteBudget
+from benchfs.by_inode import ByInode
 from benchfs.cache import ChunkCache
 from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
@@ -39,6 +40,7 @@ from benchfs.links import LinkMethods
 from benchfs.listing import Listing
 from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
+from benchfs.open_inodes import OpenInodes
 from benchfs.operations import Connected
 from benchfs.paths import PathLike, display, parse
 from benchfs.reading import ChunkReader, SegmentReader
@@ -57,6 +59,7 @@ from benchfs.rpc.messages import (
     RenameHow,
     Unlink,
 )
+from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
 from benchfs.session import Session
 from benchfs.settings import load
@@ -126,7 +129,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         self._timeout = settings.timeout
         self._attribute_seconds = settings.attribute_seconds
         self._local_reads = settings.local_reads
-        self._engines = choose(settings.transport)
+        try:
+            self._engines = choose(settings.transport)
+        except TransportUnavailableError as exc:
+            text = exc.strerror or ""
+            raise error(errno.EOPNOTSUPP, "connect", settings.cluster, text=text) from exc
         self._env = env or system_env()
         self.cache = ChunkCache(settings.cache_bytes)
         self._read_budget = ByteBudget(settings.in_flight_bytes)
@@ -504,6 +511,16 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
         hits: int = self._use().local_hits
         return hits
 
+    @property
+    def attribute_seconds(self) -> float:
+        """How long directories and sizes are believed."""
+        return self._attribute_seconds
+
+    @property
+    def by_inode(self) -> ByInode:
+        """Operations by inode number instead of path, for a mount."""
+        return self._use().by_inode
+
     # ------------------------------------------------------------ inside
 
     def _use(self) -> _Connected:
@@ -533,6 +550,7 @@ class _Connected(Connected):
         self._files: set[AsyncFile] = set()
         self._access_times = AccessTimes(cluster, client._env)
         self.holds = Holds(cluster)
+        self.by_inode = ByInode(self, OpenInodes(self, client._env))
 
     @property
     def local_hits(self) -> int:
@@ -547,9 +565,19 @@ class _Connected(Connected):
         return bool(writing)
 
     def open_file(
-        self, attributes: Attributes, mode: Mode, path: str, number: int, held: Capabilities | None
+        self,
+        attributes: Attributes,
+        mode: Mode,
+        path: str,
+        number: int,
+        held: Capabilities | None,
+        *,
+        writing: bool | None = None,
     ) -> AsyncFile:
-        """The file that the open `number` found. See `Holds`."""
+        """The file that the open `number` found. See `Holds`.
+
+        `writing`: whether it is held for writing, by default as `mode` says.
+        """
         client = self._client
         inode = InodeHandle(self.cluster, attributes, path, held)
         client.cache.admit(inode.ino, attributes.change)
@@ -576,7 +604,7 @@ class _Connected(Connected):
             lambda _: self._closed(file, inode),
         )
         self._files.add(file)
-        self.holds.add(inode, number, writes=mode.write)
+        self.holds.add(inode, number, writes=mode.write if writing is None else writing)
         return file
 
     def _closed(self, file: AsyncFile, inode: InodeHandle) -> None:

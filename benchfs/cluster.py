@@ -95,6 +95,7 @@ class Cluster:
                 env.rng.token_bytes,
                 user.groups,
             ),
+            engines.prefers,
         )
         self.map = ClusterMap((), ())
         # of files that are open; their handles hold them

@@ -17,10 +17,11 @@ from types import TracebackType
 from benchfs.appending import AppendBehind
 from benchfs.cache import SEGMENT_BYTES, SegmentKey
 from benchfs.cluster import Intent
-from benchfs.errors import error
+from benchfs.errors import BenchFSError, error
 from benchfs.file_base import check_range
 from benchfs.file_extras import SPARSE, FileExtras
 from benchfs.inode import home_group
+from benchfs.inode_handle import InodeHandle
 from benchfs.layout import MAX_FILE_SIZE, pieces
 from benchfs.rpc.messages import AttributesReply, Truncate
 from benchfs.stats import stat_result
@@ -185,12 +186,15 @@ class AsyncFile(FileExtras):
 
     async def _fan_out(self, intent: Intent, view: memoryview, offset: int) -> None:
         """All chunks at once; the budget bounds what is under way."""
-        async with asyncio.TaskGroup() as tasks:
-            for piece in pieces(offset, len(view), self._inode.layout.chunk_size):
-                part = view[piece.position : piece.position + piece.length]
-                tasks.create_task(
-                    self._chunks.read(intent, self._inode, piece.index, piece.offset, part)
-                )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for piece in pieces(offset, len(view), self._inode.layout.chunk_size):
+                    part = view[piece.position : piece.position + piece.length]
+                    tasks.create_task(
+                        self._chunks.read(intent, self._inode, piece.index, piece.offset, part)
+                    )
+        except* BenchFSError as failures:
+            raise failures.exceptions[0] from None
 
     async def _read_segments(self, intent: Intent, view: memoryview, offset: int) -> None:
         inode, end = self._inode, offset + len(view)
@@ -260,7 +264,7 @@ class AsyncFile(FileExtras):
             intent, home_group(self._inode.ino), Truncate(self._inode.ino, size)
         )
         assert isinstance(answer.message, AttributesReply)
-        self._inode.learn(answer.message.attributes)
+        self._inode.learn_own(answer.message.attributes)
         self._writes.was_cut()
         self._segments.forget(self._inode.ino)
         self._cache.drop_file(self._inode.ino)
@@ -329,6 +333,11 @@ class AsyncFile(FileExtras):
     def holds_back(self, ino: int) -> bool:
         """Whether it is this inode, and something written to it is not known there yet."""
         return self._inode.ino == ino and self._writes.pending and not self.closed
+
+    @property
+    def inode(self) -> InodeHandle:
+        """The inode, as the library sees it."""
+        return self._inode
 
     @property
     def size(self) -> int:

@@ -61,6 +61,8 @@ class InodeHandle:
 
     `number` is this handle's alone within its session. `gone`: the inode was removed, since the
     node did not hear of this client for a lease.
+    `own_change` is the change counter as this handle's own changes moved it: it stands still once
+    somebody else changed the inode.
     """
 
     __slots__ = (
@@ -75,6 +77,7 @@ class InodeHandle:
         "layout",
         "locks",
         "number",
+        "own_change",
         "path",
         "seen_at",
         "writes",
@@ -95,6 +98,7 @@ class InodeHandle:
         self.path = path
         self.attributes = attributes
         self.seen_at = self._loop.time()
+        self.own_change = attributes.change
         self.gone = False
         self.holds: Lease | None = None
         self.locks: Locks | None = None
@@ -140,6 +144,12 @@ class InodeHandle:
                 except OSError:
                     if handle is self:
                         raise
+
+    def learn_own(self, attributes: Attributes) -> None:
+        """Take note of attributes that a change through this handle led to."""
+        if attributes.change == self.own_change + 1:
+            self.own_change = attributes.change
+        self.learn(attributes)
 
     async def refresh(self, intent: Intent) -> Attributes:
         """Ask the inode's home group. Raises StaleHandleError if the inode is gone."""

@@ -333,18 +333,18 @@ def _running_pid(node: Path) -> int | None:
     except (OSError, ValueError):
         return None
     if state == "Z":
-        _reap(pid)
-        return None
+        return None if _reap(pid) else pid
     if command == [b""] and int(parent) == os.getpid():
         return pid  # a child that is ending, and not yet a zombie
     return pid if os.fsencode((node / "node.toml").absolute()) in command else None
 
 
-def _reap(pid: int) -> None:
+def _reap(pid: int) -> bool:
+    """False for a child whose first thread has ended, and another one not yet."""
     try:
-        os.waitpid(pid, os.WNOHANG)
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
-        pass  # the child of another process, which waits for it
+        return True  # the child of another process, which waits for it
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

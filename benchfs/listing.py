@@ -42,8 +42,8 @@ class Listing:
         self._fanout = fanout
         self._intent = intent
 
-    async def entries(self) -> AsyncIterator[tuple[EntryRecord, Page]]:
-        """The entries by name, each with the page it came with."""
+    async def entries(self, after: bytes = b"") -> AsyncIterator[tuple[EntryRecord, Page]]:
+        """The entries by name, those after the name `after`, each with the page it came with."""
         home = home_group(self._ino)
         groups: tuple[int, ...] = (home,)
         if self._fanout > 1:
@@ -51,7 +51,9 @@ class Listing:
             assert isinstance(answer.message, PartsReply)
             groups = answer.message.groups
         most = max(LEAST_PAGE_ENTRIES, PAGE_ENTRIES // len(groups))
-        parts = [_Part(self._cluster, self._ino, group, most, self._intent) for group in groups]
+        parts = [
+            _Part(self._cluster, self._ino, group, most, after, self._intent) for group in groups
+        ]
         await asyncio.gather(*[part.fill() for part in parts])
         # the next name of each part, with its number, since names differ but parts do not compare
         heads = [(part.page[0].name, number) for number, part in enumerate(parts) if part.page]
@@ -71,8 +73,14 @@ class Listing:
 class _Part:
     """What one group has of the directory, a page at a time."""
 
-    def __init__(
-        self, cluster: Cluster, ino: int, group: int, most: int, intent: Callable[[], Intent]
+    def __init__(  # noqa: PLR0917 (one walk's particulars)
+        self,
+        cluster: Cluster,
+        ino: int,
+        group: int,
+        most: int,
+        after: bytes,
+        intent: Callable[[], Intent],
     ) -> None:
         self.page: deque[EntryRecord] = deque()
         self.origin = Page(cluster, intent, ())
@@ -81,7 +89,7 @@ class _Part:
         self._group = group
         self._most = most
         self._intent = intent
-        self._after = b""
+        self._after = after
         self._more = True
 
     async def fill(self) -> None:

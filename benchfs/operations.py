@@ -25,11 +25,11 @@ class Connected(ABC):
     def __init__(self, cluster: Cluster, names: Names, timeout: float) -> None:
         self.cluster = cluster
         self.names = names
-        self._timeout = timeout
+        self.timeout = timeout
 
     def intent(self, operation: str, path: ParsedPath) -> Intent:
         """What the calls of one operation carry along."""
-        return self.cluster.intent(operation, path.display, self._timeout)
+        return self.cluster.intent(operation, path.display, self.timeout)
 
     async def attributes(
         self, operation: str, path: ParsedPath, *, follow: bool = True

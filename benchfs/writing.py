@@ -91,7 +91,7 @@ class WriteBehind:
                 await self._send(piece, view[piece.position : piece.position + piece.length])
             self._linger_later()
             return
-        if self._stage and offset != self._stage_start + len(self._stage):
+        while self._stage and offset != self._stage_start + len(self._stage):
             await self._send_stage()
         if not self._stage:
             self._stage_start = offset
@@ -177,9 +177,14 @@ class WriteBehind:
     async def _send(self, piece: Piece, data: memoryview) -> None:
         start = piece.index * self._inode.layout.chunk_size + piece.offset
         end = start + piece.length
-        while before := [e.task for e in self._extents if e.start < end and start < e.end]:
-            await asyncio.wait(before)
+        # first the budget, which is given in the order of asking: so are writes that overlap
         await self._budget.take(piece.length)
+        try:
+            while before := [e.task for e in self._extents if e.start < end and start < e.end]:
+                await asyncio.wait(before)
+        except BaseException:
+            self._budget.give_back(piece.length)
+            raise
         self._start(start, end, self._write_piece(piece, data))
 
     def _start(self, start: int, end: int, work: Coroutine[None, None, tuple[int, int]]) -> None:
@@ -273,7 +278,10 @@ class WriteBehind:
             raise
         assert isinstance(answer.message, AttributesReply)
         self._cache.drop_file(inode.ino)
-        inode.learn(answer.message.attributes)
+        if answer.message.attributes.mtime_ns == request.mtime_ns:  # else the counter stood still
+            inode.learn_own(answer.message.attributes)
+        else:
+            inode.learn(answer.message.attributes)
 
     def _linger_later(self) -> None:
         if self._timer is None:

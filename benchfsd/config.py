@@ -47,18 +47,25 @@ def _split(value: object) -> object:
 
 
 def _tcp_address(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-        good = parts.scheme == "tcp" and parts.hostname and parts.port is not None
-        good = good and address == f"tcp://{parts.netloc}" and "@" not in parts.netloc
-    except ValueError:  # a port that is no number, or too great
-        good = False
-    if not good:
+    if not _has_host_and_port(address, "tcp"):
         raise ValueError(f"{address!r} is not an address like tcp://127.0.0.1:7000")
     return address
 
 
+def _has_host_and_port(address: str, scheme: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme == scheme and parts.hostname and parts.port is not None
+        return bool(good and address == f"{scheme}://{parts.netloc}" and "@" not in parts.netloc)
+    except ValueError:  # a port that is no number, or too great
+        return False
+
+
 def _address(address: str) -> str:
+    if address.startswith("ucx://"):
+        if not _has_host_and_port(address, "ucx"):
+            raise ValueError(f"{address!r} is not an address like ucx://10.0.0.1:7001")
+        return address
     if not address.startswith("unix://"):
         try:
             return _tcp_address(address)
@@ -94,7 +101,7 @@ class NodeConfig(BaseSettings):
         tuple[Address, ...], NoDecode, BeforeValidator(_split), Field(min_length=1, max_length=16)
     ] = Field(
         default=("tcp://127.0.0.1:0",),
-        description="tcp://host:port (port 0: any) and unix:///path, at least one",
+        description="tcp://host:port (port 0: any), unix:///path and ucx://ip:port, at least one",
     )
     mode: Mode = Field(
         default=Mode.WRITEBACK,
@@ -127,7 +134,7 @@ class NodeConfig(BaseSettings):
         default="squashed",
         description="squashed: root, unless it is the superuser, has nobody's rights",
     )
-    transport: Literal["auto", "sockets", "uring"] = Field(
+    transport: Literal["auto", "sockets", "uring", "ucx"] = Field(
         default="auto", description="the engine that carries frames"
     )
 
@@ -135,6 +142,14 @@ class NodeConfig(BaseSettings):
     def superusers(self) -> frozenset[int]:
         """The uids that may do everything."""
         return frozenset({self.superuser, 0} if self.root == "trusted" else {self.superuser})
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where to listen: `listen`, and with UCX a port of its own beside TCP if none is given."""
+        given = {urlsplit(address).scheme for address in self.listen}
+        if self.transport != "ucx" or "ucx" in given:
+            return self.listen
+        hosts = [urlsplit(address).netloc for address in self.listen if address.startswith("tcp")]
+        return (*self.listen, *(f"ucx://{host.rpartition(':')[0]}:0" for host in hosts[:1]))
 
     @classmethod
     def settings_customise_sources(

@@ -176,6 +176,7 @@ class Daemon:
                 os.getgid(),
                 self._env.rng.token_bytes,
             ),
+            self._engines.prefers,
         )
         device = config.data_dir.stat().st_dev
         self._node = node = Node(
@@ -192,6 +193,7 @@ class Daemon:
             Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
         node.refresh_map = self._read_map
+        node.transport_details = self._engines.details
         if node.leads(home_group(ROOT_INO)):
             root = node.namespace(home_group(ROOT_INO)).inodes
             root.format_root(config.superuser, os.getgid())
@@ -258,7 +260,7 @@ class Daemon:
             self._database,
         )
         node.connections = lambda: len(server.connections)
-        for address in config.listen:
+        for address in config.addresses():
             await server.listen(self._engines.transport(urlsplit(address).scheme), address)
 
     def _handlers(self) -> dict[Op, Handler]:

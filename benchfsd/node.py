@@ -67,6 +67,7 @@ class Node:
         self.store = store
         self.pool = pool
         self.transport = transport
+        self.transport_details: Callable[[], str] = str  # what follows it, now
         self.disk = disk
         self.guard = guard
         self.opens = opens

@@ -59,8 +59,15 @@ class _Failing:
 class Pool:
     """Connections of one client. All methods belong to the event loop's thread."""
 
-    def __init__(self, transports: Callable[[str], Transport], credentials: Credentials) -> None:
+    def __init__(
+        self,
+        transports: Callable[[str], Transport],
+        credentials: Credentials,
+        prefers: str = "unix",
+    ) -> None:
+        """`transports` gives a scheme's, or raises OSError; `prefers` is the scheme tried first."""
         self._transports = transports
+        self._prefers = prefers
         self._credentials = credentials
         self._ready: dict[_Key, Connection] = {}
         self._opening: dict[_Key, asyncio.Task[Connection]] = {}
@@ -164,7 +171,8 @@ class Pool:
 
     async def _try_addresses(self, peer: Peer, purpose: str, timeout: float) -> Connection:
         failure: RpcError = ConnectionLostError("the node has no address", sent=False)
-        addresses = sorted(peer.addresses, key=_preference)
+        addresses = sorted(filter(self._serves, peer.addresses), key=self._preference)
+        addresses = addresses or list(peer.addresses)
         if purpose == "descriptors":
             addresses = [address for address in addresses if urlsplit(address).scheme == "unix"]
         loop = asyncio.get_running_loop()
@@ -187,6 +195,19 @@ class Pool:
                 connection.goodbye("this is another node")
                 failure = HandshakeError(f"{address} is node {other}, not {peer.node_id}")
         raise failure
+
+    def _serves(self, address: str) -> bool:
+        """Whether this side has a transport for an address: a node may listen on more."""
+        try:
+            self._transports(urlsplit(address).scheme)
+        except OSError:
+            return False
+        return True
+
+    def _preference(self, address: str) -> int:
+        """Then unix sockets: no TCP stack, and descriptors can be passed."""
+        scheme = urlsplit(address).scheme
+        return 0 if scheme == self._prefers else 1 if scheme == "unix" else 2
 
     async def _connect(self, address: str, purpose: str, timeout: float) -> Connection:
         loop = asyncio.get_running_loop()
@@ -220,8 +241,3 @@ def connection_abort(connection: Connection, reason: str) -> None:
     """Abort a connection that may not have got its link yet."""
     if hasattr(connection, "link"):
         connection.abort(reason)
-
-
-def _preference(address: str) -> int:
-    """Unix sockets first: no TCP stack, and descriptors can be passed."""
-    return 0 if urlsplit(address).scheme == "unix" else 1

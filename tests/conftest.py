@@ -59,6 +59,7 @@ def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv(SESSION_VARIABLE, SESSION_ID)
         patch.setenv("TMPDIR", str(session_base))
         patch.setattr(tempfile, "tempdir", None)  # so that it asks the environment again
+        patch.setenv("MPLCONFIGDIR", str(pytest_base / "matplotlib"))  # its list of fonts
         for name in XDG_VARIABLES:
             home = homes / name.lower()
             home.mkdir(mode=0o700, parents=True)

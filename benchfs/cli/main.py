@@ -25,11 +25,13 @@ from benchfs.cli import (
     get,
     ls,
     mkdir,
+    mount,
     mv,
     put,
     rm,
     stat,
     status,
+    umount,
     up,
 )
 from benchfs.cli.output import note, say
@@ -40,7 +42,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-for module in (up, down, status, doctor, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
+for module in (
+    up,
+    down,
+    status,
+    doctor,
+    ls,
+    stat,
+    cat,
+    put,
+    get,
+    cp,
+    mv,
+    rm,
+    mkdir,
+    find,
+    du,
+    df,
+    mount,
+    umount,
+):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
 bench.app.command("rpc")(bench_rpc.rpc)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import typer
 
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+from benchfs.bench import sizes
 
 
 def parse_size(text: str) -> int:
     """Bytes. Raises BadParameter, which is wrong usage."""
-    number = text.lower().removesuffix("ib").removesuffix("b")
-    unit = number[-1:] if number[-1:].isalpha() else ""
     try:
-        size = int(number.removesuffix(unit)) * _UNITS[unit]
-    except (ValueError, KeyError):
-        raise typer.BadParameter(f"{text!r} is not a size like 4096, 64k or 1m") from None
-    if size < 0:
-        raise typer.BadParameter(f"{text!r} is negative")
-    return size
+        return sizes.parse_size(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from None

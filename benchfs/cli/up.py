@@ -12,6 +12,7 @@ from benchfs.cli.names import instance_directory
 from benchfs.cli.output import JsonOption, fail, note, run, say, say_json
 from benchfs.cli.sizes import parse_size
 from benchfs.layout import check_chunk_size
+from benchfs.rpc.transports.choose import ENGINES
 
 
 def up(
@@ -19,12 +20,17 @@ def up(
     name: Annotated[str, typer.Option(help="Name of the instance.")] = "default",
     data: Annotated[Path | None, typer.Option(help="Directory for the nodes' data.")] = None,
     mode: Annotated[str, typer.Option(help="volatile, writeback or durable.")] = "writeback",
+    transport: Annotated[
+        str, typer.Option(help="auto, sockets, uring or ucx.", envvar="BENCHFS_TRANSPORT")
+    ] = "auto",
     chunk_size: Annotated[str, typer.Option(help="Of new files, such as 4m.")] = "4m",
     json: JsonOption = False,
 ) -> None:
     """Start a cluster, or start a stopped one again on its data; prints its URL."""
     if mode not in {"volatile", "writeback", "durable"}:
         raise typer.BadParameter(f"{mode!r}: volatile, writeback or durable")
+    if transport not in {"auto", *ENGINES}:
+        raise typer.BadParameter(f"{transport!r}: auto, {', '.join(sorted(ENGINES))}")
     try:
         check_chunk_size(size := parse_size(chunk_size))
     except ValueError as exc:
@@ -38,7 +44,8 @@ def up(
         note(f"starting {name} again on its data")
         run(instance.start(directory))
     else:
-        settings = instance.Settings(name, nodes, mode, size, data)
+        node_settings = () if transport == "auto" else (("transport", transport),)
+        settings = instance.Settings(name, nodes, mode, size, data, node_settings)
         run(start_new(directory, settings))
     url = run(instance.url(directory))
     if json:

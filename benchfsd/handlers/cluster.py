@@ -61,7 +61,7 @@ def status(node: Node) -> StatusReply:
     return StatusReply(
         node_id=node.node_id,
         version=importlib.metadata.version("benchfs"),
-        transport=node.transport,
+        transport=node.transport + node.transport_details(),
         mode=node.spec.mode,
         uptime_ms=int((node.loop.time() - node.started) * 1000),
         rss_bytes=rss_bytes(),

@@ -18,6 +18,10 @@ Buffer = bytes | bytearray | memoryview
 HIGH_WATER_BYTES = 8 * 1024 * 1024
 
 
+class TransportUnavailableError(OSError):
+    """A transport that was asked for cannot be used here; the text says what to do, for people."""
+
+
 class Peer(NamedTuple):
     """The other end, as the transport can vouch for it; all but the address on unix sockets only.
 

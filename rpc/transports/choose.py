@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
 from benchfs.rpc.ring import RingUnavailableError
 from benchfs.rpc.transports.base import Transport
 from benchfs.rpc.transports.sockets import SocketTransport
+from benchfs.rpc.transports.ucx.transport import UcxTransport
 from benchfs.rpc.transports.uring import UringTransport
 
 ENGINES: dict[str, Callable[[], Transport]] = {
     "uring": UringTransport,
     "sockets": SocketTransport,
+    "ucx": UcxTransport,
 }
 
 
@@ -21,13 +24,17 @@ class Engines(NamedTuple):
 
     by_scheme: dict[str, Transport]
     summary: str
+    prefers: str = "unix"  # the scheme that is tried first
+    details: Callable[[], str] = str  # what an engine chose by itself, to follow the summary
 
     def transport(self, scheme: str) -> Transport:
         """The transport of a scheme. Raises OSError when none serves it."""
         found = self.by_scheme.get(scheme)
         if found is None:
             known = ", ".join(self.by_scheme)
-            raise OSError(f"no transport serves {scheme}:// (there are: {known})")
+            hint = '; set transport = "ucx"' if scheme == "ucx" else ""
+            text = f"no transport serves {scheme}:// (there are: {known}{hint})"
+            raise OSError(errno.EOPNOTSUPP, text)
         return found
 
 
@@ -35,8 +42,9 @@ def choose(engine: str = "auto") -> Engines:
     """The engines for a setting of `transport`: "auto" or the name of one.
 
     "auto" is `sockets`, which is the fastest that was measured (docs/decisions/004). "uring" is
-    `sockets` too where io_uring is denied or missing: `summary` says why. Raises ValueError for
-    a name that does not exist.
+    `sockets` too where io_uring is denied or missing: `summary` says why. "ucx" adds ucx:// to
+    what `sockets` serves, and is tried first. Raises ValueError for a name that does not exist,
+    TransportUnavailableError where there is no UCX.
     """
     make = ENGINES.get("sockets" if engine == "auto" else engine)
     if make is None:
@@ -47,4 +55,9 @@ def choose(engine: str = "auto") -> Engines:
     except RingUnavailableError as exc:
         transport = SocketTransport()
         summary = f"sockets, not uring: {exc}"
-    return Engines(dict.fromkeys(sorted(transport.schemes), transport), summary)
+    by_scheme = dict.fromkeys(sorted(transport.schemes), transport)
+    if not isinstance(transport, UcxTransport):
+        return Engines(by_scheme, summary)
+    sockets = SocketTransport()
+    by_scheme |= dict.fromkeys(sorted(sockets.schemes), sockets)
+    return Engines(by_scheme, transport.summary, "ucx", transport.details)

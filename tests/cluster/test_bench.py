@@ -7,13 +7,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 import benchfs
-from benchfs.bench import base, ior, md, memory
+from benchfs.bench import base, md, memory
 
 MIB = 1 << 20
 
@@ -27,59 +26,6 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
 def names(cluster: benchfs.LocalCluster) -> list[str]:
     with benchfs.Client(cluster.url) as fs:
         return fs.listdir("/")
-
-
-@pytest.mark.parametrize("file_per_process", [False, True])
-def test_two_clients_write_and_read_back_what_they_wrote(
-    cluster: benchfs.LocalCluster, file_per_process: bool
-) -> None:
-    settings = ior.Settings(True, True, 47008, 47008 * 4, file_per_process, 2, 2)
-
-    results = ior.run(cluster.url, settings, local_reads=False)
-
-    assert [(one.access, one.iteration) for one in results] == [
-        ("write", 0),
-        ("read", 0),
-        ("write", 1),
-        ("read", 1),
-    ]
-    assert all(one.errors == 0 and one.seconds > 0 and one.mib_s > 0 for one in results)
-    assert json.loads(json.dumps([asdict(one) for one in results]))[0]["access"] == "write"
-    assert names(cluster) == []
-
-
-def test_bytes_changed_between_writing_and_reading_are_counted(
-    cluster: benchfs.LocalCluster,
-) -> None:
-    size = {"transfer": 4096, "block": 4 * 4096, "directory": "/kept"}
-    ior.run(cluster.url, ior.Settings(write=True, read=False, keep=True, **size))
-    with benchfs.Client(cluster.url) as fs, fs.open("/kept/data", "r+b") as file:
-        byte = file.pread(1, 5000)[0]
-        file.pwrite(bytes([byte ^ 1]), 5000)
-
-    [checked] = ior.run(cluster.url, ior.Settings(write=False, read=True, **size))
-    [unchecked] = ior.run(cluster.url, ior.Settings(write=False, read=True, verify=False, **size))
-
-    assert (checked.errors, unchecked.errors) == (1, 0)
-    with benchfs.Client(cluster.url) as fs:
-        assert fs.listdir("/kept") == ["data"]
-        fs.rmtree("/kept")
-
-
-def test_files_of_others_in_the_directory_stay(cluster: benchfs.LocalCluster) -> None:
-    with benchfs.Client(cluster.url) as fs:
-        fs.mkdir("/ior")
-        fs.write_bytes("/ior/mine", b"mine")
-        ior.run(cluster.url, ior.Settings(write=True, read=False, transfer=10, block=10))
-        assert fs.listdir("/ior") == ["mine"]
-        fs.rmtree("/ior")
-
-
-def test_reading_what_was_never_written_names_the_client_and_the_file(
-    cluster: benchfs.LocalCluster,
-) -> None:
-    with pytest.raises(OSError, match=r"client 0: .*/ior/data"):
-        ior.run(cluster.url, ior.Settings(write=False, read=True, transfer=10, block=10))
 
 
 async def test_metadata_rates_are_measured_and_nothing_stays(

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchfs.rpc.transports.base import Link, Transport
+from benchfs.rpc.transports.base import Link, Listener, Receiver, Transport
 from benchfs.rpc.transports.memory import MemoryNetwork
 from benchfs.rpc.transports.sockets import SocketTransport
+from benchfs.rpc.transports.ucx.transport import UcxTransport
+from benchfs.rpc.transports.ucx.worker import hold
 from benchfs.rpc.transports.uring import UringTransport
 
 DEADLINE_SECONDS = 20.0
@@ -26,9 +29,11 @@ class Engine(NamedTuple):
     has_paths: bool = False
 
 
-ENGINES = ("sockets-tcp", "sockets-unix", "uring-tcp", "uring-unix", "memory")
+ENGINES: tuple[str, ...] = ("sockets-tcp", "sockets-unix", "uring-tcp", "uring-unix", "memory")
+if os.environ.get("UCX_TLS"):  # read once a process: tests/contract/test_ucx.py starts one for each
+    ENGINES = ("ucx",)
 WITH_PATHS = tuple(name for name in ENGINES if name.endswith("-unix"))
-PASSING_DESCRIPTORS = (*WITH_PATHS, "memory")
+PASSING_DESCRIPTORS = tuple(name for name in ("memory", *WITH_PATHS) if name in ENGINES)
 OVER_THE_KERNEL: dict[str, Callable[[], Transport]] = {
     "sockets": SocketTransport,
     "uring": UringTransport,
@@ -51,6 +56,8 @@ async def engine_of(name: str) -> AsyncIterator[Engine]:
                 knows_the_peer=True,
                 has_paths=True,
             )
+        elif engine == "ucx":
+            yield Engine(UcxBetweenWorkers(), lambda: "ucx://127.0.0.1:0")
         else:
             assert name == "memory"
             yield Engine(
@@ -58,6 +65,23 @@ async def engine_of(name: str) -> AsyncIterator[Engine]:
                 lambda: f"mem://node-{next(numbers)}",
                 passes_descriptors=True,
             )
+
+
+class UcxBetweenWorkers:
+    """UCX whose two ends have a worker each, as in two processes: one would talk to itself."""
+
+    name = "ucx"
+    schemes = frozenset({"ucx"})
+
+    def __init__(self) -> None:
+        self._near = UcxTransport(lambda: hold("near"))
+        self._far = UcxTransport(lambda: hold("far"))
+
+    async def connect(self, address: str, receiver: Receiver) -> Link:
+        return await self._near.connect(address, receiver)
+
+    async def listen(self, address: str, accept: Callable[[], Receiver]) -> Listener:
+        return await self._far.listen(address, accept)
 
 
 class Recorder:

@@ -15,6 +15,8 @@ from tests.contract.links import ENGINES, Engine, Recorder, engine_of, turns
 SIZE = 300_000
 HEAD = encode(Kind.REPLY, 1, msgpack.packb((int(Op.READ_CHUNK), 1, b"")), SIZE)
 REPLY = HEAD + b"\xaa" * SIZE
+LARGE = 8 * 1024 * 1024
+LARGE_HEAD = encode(Kind.REPLY, 1, msgpack.packb((int(Op.READ_CHUNK), 1, b"")), LARGE)
 AFTER = encode(Kind.REPLY, 2, msgpack.packb((int(Op.READ_CHUNK), 1, b"")), 3) + b"end"
 # Before the reply, inside its header, between header and payload, inside the payload, at its end.
 POINTS = [0, 1, HEADER_BYTES, len(HEAD), len(HEAD) + 1, 65_536, 200_000, len(REPLY) - 1]
@@ -98,6 +100,30 @@ async def test_a_lost_connection_leaves_the_buffers_of_its_calls_alone(
     await ends.send(REPLY[point:])
 
     assert into == b"\x55" * SIZE
+
+
+@pytest.mark.parametrize("turn", [*range(1, 12), 20])
+async def test_a_call_cancelled_while_its_payload_is_moving_leaves_its_buffer_alone(
+    ends: Ends, turn: int
+) -> None:
+    """A payload in a buffer of its own, as nodes send it: some engines move it without a copy."""
+    into = memoryview(bytearray(LARGE))
+    call = await begin(ends, into)
+    ends.peer.link.write([LARGE_HEAD, b"\xaa" * LARGE])
+    ends.peer.link.flush()
+    await turns(turn)
+
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    into[:] = b"\x55" * LARGE
+    answer = asyncio.create_task(
+        ends.connection.call(ReadChunk(1, 0, 0, 3), timeout=20, into=memoryview(bytearray(3)))
+    )
+    await turns()
+    await ends.send(AFTER)
+
+    assert bytes((await answer).payload or b"") == b"end"
+    assert into == b"\x55" * LARGE
 
 
 async def test_the_bytes_that_came_before_the_cancellation_are_not_lost(ends: Ends) -> None:

@@ -109,6 +109,18 @@ async def test_a_lost_node_is_a_clear_error_in_time_and_the_others_serve_on(
         assert await fs.read_bytes("/wide") == b"x" * 30 * CHUNK
 
 
+async def test_a_read_of_several_chunks_at_once_fails_with_the_error_of_one() -> None:
+    with benchfs.LocalCluster(nodes=2, chunk_size=1 << 20) as cluster:
+        options = {"timeout": TIMEOUT, "local_reads": False, "cache_bytes": 0}
+        async with benchfs.AsyncClient(cluster.url, **options) as fs:  # type: ignore[arg-type]
+            await fs.write_bytes("/wide", bytes(6 << 20))
+            metadata = node_of(fs, (await fs.stat("/wide")).st_ino)
+            next(node for node in cluster.nodes if node.node_id != metadata).kill()
+            async with await fs.open("/wide") as file:
+                with pytest.raises(TransportError):
+                    await file.pread(6 << 20, 0)
+
+
 async def test_a_write_to_a_lost_node_fails_at_the_latest_at_close(
     cluster: benchfs.LocalCluster,
 ) -> None:

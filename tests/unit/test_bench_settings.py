@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchfs.bench import base, ior, md, memory
+from benchfs.bench import base, md, memory
 from benchfs.bench.demo import differences
 from benchfs.bench.floor import Sample, summary
 from benchfs.bench.pattern import Pattern
@@ -28,35 +28,6 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_size(text)
-
-
-@pytest.mark.parametrize(
-    ("transfer", "block", "clients", "repetitions"),
-    [(0, 10, 1, 1), (4, 10, 1, 1), (4, 0, 1, 1), (-4, 8, 1, 1), (4, 8, 0, 1), (4, 8, 1, 0)],
-)
-def test_ior_refuses_settings_that_cannot_be(
-    transfer: int, block: int, clients: int, repetitions: int
-) -> None:
-    with pytest.raises(ValueError):
-        ior.Settings(True, True, transfer, block, False, clients, repetitions)
-
-
-def test_ior_has_something_to_do() -> None:
-    with pytest.raises(ValueError, match="neither"):
-        ior.Settings(False, False, 4, 8)
-
-
-def test_clients_have_their_own_part_of_a_shared_file_or_their_own_file() -> None:
-    shared = ior.Settings(True, True, 4, 8, False, 3)
-    own = ior.Settings(True, True, 4, 8, True, 3)
-
-    assert [(shared.path(rank), shared.start(rank)) for rank in range(3)] == [
-        ("/ior/data", 0),
-        ("/ior/data", 8),
-        ("/ior/data", 16),
-    ]
-    assert own.paths() == ["/ior/data.00000000", "/ior/data.00000001", "/ior/data.00000002"]
-    assert own.start(2) == 0
 
 
 @pytest.mark.parametrize("transfer", [1, 100, 47008, 1 << 20, (1 << 20) + 1, 3 << 20])

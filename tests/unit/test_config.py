@@ -75,6 +75,23 @@ def test_everything_can_be_set(file: Path) -> None:
     assert config.reserve_bytes == 0
 
 
+@pytest.mark.parametrize(
+    ("listen", "addresses"),
+    [
+        ('"tcp://127.0.0.1:7000"', ("tcp://127.0.0.1:7000", "ucx://127.0.0.1:0")),
+        ('"unix:///run/a", "tcp://[::1]:7"', ("unix:///run/a", "tcp://[::1]:7", "ucx://[::1]:0")),
+        ('"tcp://10.0.0.1:7", "ucx://10.0.0.1:8"', ("tcp://10.0.0.1:7", "ucx://10.0.0.1:8")),
+        ('"unix:///run/a"', ("unix:///run/a",)),
+    ],
+)
+def test_with_ucx_a_node_listens_by_ucx_beside_tcp(
+    file: Path, listen: str, addresses: tuple[str, ...]
+) -> None:
+    config = loaded(file, f'transport = "ucx"\nlisten = [{listen}]\n')
+
+    assert config.addresses() == addresses
+
+
 def test_the_environment_goes_before_the_file(file: Path, monkeypatch) -> None:
     monkeypatch.setenv("BENCHFS_MODE", "volatile")
     monkeypatch.setenv("BENCHFS_LISTEN", "tcp://127.0.0.1:1, unix:///run/a.sock")
@@ -116,6 +133,7 @@ def test_all_that_is_missing_is_named(file: Path) -> None:
     [
         ('mode = "safe"', "'mode'"),
         ("listen = []", "'listen'"),
+        ('listen = ["ucx://10.0.0.1"]', "'ucx://10.0.0.1' is not an address like ucx://"),
         ('listen = ["127.0.0.1:7000"]', "'127.0.0.1:7000' is not an address like tcp://"),
         ('listen = ["tcp://127.0.0.1"]', "is not an address"),
         ('listen = ["tcp://127.0.0.1:70000"]', "is not an address"),

@@ -23,6 +23,7 @@ from benchfs.rpc.messages import (
     ReadLink,
     Rename,
     RenameHow,
+    SealDirectory,
     SettleLinks,
     SetXattr,
     Unlink,
@@ -139,6 +140,18 @@ def test_a_removed_inode_leaves_no_row(groups: Groups) -> None:
 
     left = groups.rows.snapshot().keys() - before
     assert [key[2] for key in left] == [5]  # the counter of inode numbers
+
+
+def test_a_replaced_directory_leaves_no_row(groups: Groups) -> None:
+    before = groups.rows.snapshot().keys()
+    made = groups.there.inodes.make_inode(MakeInode(ROOT_INO, 0o755, 10, 20, 1)).attributes
+    xattrs = Xattrs(groups.there.inodes, groups.rows, groups.env)
+    xattrs.set(SetXattr(made.ino, b"user.a", b"1", 0), None)
+
+    groups.there.seal_directory(SealDirectory(b"token", HERE, made.ino))
+    groups.there.conclude(b"token", commit=True)
+
+    assert groups.rows.snapshot().keys() == before
 
 
 @pytest.mark.parametrize("file_type", [FileType.FIFO, FileType.SOCKET])

@@ -1,0 +1,1 @@
+"""IO500 in Python: its twelve phases, its parameters, its score, its rules."""

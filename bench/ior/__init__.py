@@ -1,0 +1,1 @@
+"""IOR in Python: its flags and their meaning, its table, its JSON."""

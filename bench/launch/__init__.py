@@ -1,0 +1,1 @@
+"""The processes of a benchmark: local ones, or ranks that an MPI launcher started."""

@@ -1,0 +1,363 @@
+"""A mount's operations: each request of the kernel as a call of the client library, no more.
+
+The kernel checks permissions (`default_permissions`) for all users of the mount and caches names,
+attributes and pages for as long as it is told; what a call means is said in `benchfs/by_inode.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT
+
+from benchfs.client import AsyncClient
+from benchfs.fuse.directories import OpenDirectory
+from benchfs.fuse.replies import answered, entry_of, space_of
+from benchfs.inode import READ, ROOT_INO, WRITE, FileType
+from benchfs.open_inodes import OpenInode
+from benchfs.rpc.messages import Attributes, RenameHow
+from benchfs.user import User
+
+MOST_READ_BYTES = 1024 * 1024
+_SPECIAL = {stat.S_IFIFO: FileType.FIFO, stat.S_IFSOCK: FileType.SOCKET}
+_WANTED = {os.O_RDONLY: READ, os.O_WRONLY: WRITE, os.O_RDWR: READ | WRITE}
+_HOW = {
+    0: RenameHow.REPLACE,
+    pyfuse3.RENAME_NOREPLACE: RenameHow.KEEP,
+    pyfuse3.RENAME_EXCHANGE: RenameHow.EXCHANGE,
+}
+_USER_XATTRS = b"user."
+
+
+class _Handle:
+    """A file as one program opened it."""
+
+    __slots__ = ("appends", "opened", "writes")
+
+    def __init__(self, opened: OpenInode, *, writes: bool, appends: bool) -> None:
+        self.opened = opened
+        self.writes = writes
+        self.appends = appends
+
+
+class Operations(pyfuse3.Operations):
+    """The operations of one mount. `seconds`: how long the kernel believes names and attributes.
+
+    `writeback`: the kernel gathers writes, and reads to fill pages also of what is only written.
+    """
+
+    supports_dot_lookup = False
+
+    def __init__(self, client: AsyncClient, seconds: float, *, writeback: bool = False) -> None:
+        super().__init__()
+        self.enable_writeback_cache = writeback
+        self._client = client
+        self._inodes = client.by_inode
+        self._seconds = seconds
+        self._writeback = writeback
+        self._lookups: Counter[int] = Counter()
+        self._last_handle = 0
+        self._files: dict[int, _Handle] = {}
+        self._directories: dict[int, OpenDirectory] = {}
+        self._buffers: list[bytearray] = []
+
+    async def close(self) -> None:
+        """Write what is left of files that were not released. Raises the first failure."""
+        failure: OSError | None = None
+        handles, self._files = self._files, {}
+        for handle in handles.values():
+            try:
+                await self._inodes.files.release(handle.opened)
+            except OSError as exc:
+                failure = failure or exc
+        if failure is not None:
+            raise failure
+
+    # ------------------------------------------------------------ inodes
+
+    @answered
+    async def lookup(
+        self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
+    ) -> EntryAttributes:
+        return self._known(await self._inodes.lookup(parent_inode, name))
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for ino, count in inode_list:
+            self._lookups[ino] -= count
+            if self._lookups[ino] <= 0:
+                del self._lookups[ino]
+                self._inodes.forget(ino)
+
+    @answered
+    async def getattr(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> EntryAttributes:
+        return entry_of(await self._inodes.attributes(inode), self._seconds)
+
+    @answered
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: FileHandleT | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> EntryAttributes:
+        found: Attributes | None = None
+        if fields.update_size:
+            found = await self._inodes.truncate(inode, attr.st_size)
+        change = {
+            "mode": stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+            "uid": attr.st_uid if fields.update_uid else None,
+            "gid": attr.st_gid if fields.update_gid else None,
+            "atime_ns": attr.st_atime_ns if fields.update_atime else None,
+            "mtime_ns": attr.st_mtime_ns if fields.update_mtime else None,
+        }
+        if found is None or any(value is not None for value in change.values()):
+            found = await self._inodes.set_attributes(inode, **change)
+        return entry_of(found, self._seconds)
+
+    @answered
+    async def readlink(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> FileNameT:
+        return await self._inodes.read_link(inode)
+
+    @answered
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        return space_of(await self._client.statvfs())
+
+    # ------------------------------------------------------------ names
+
+    @answered
+    async def mknod(
+        self,
+        parent_inode: InodeT,
+        name: FileNameT,
+        mode: ModeT,
+        rdev: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> EntryAttributes:
+        bits, kind = stat.S_IMODE(mode), stat.S_IFMT(mode)
+        if kind == stat.S_IFREG:
+            made = await self._inodes.make_file(parent_inode, name, bits, _owner(ctx))
+        elif kind in _SPECIAL:
+            made = await self._inodes.make_special(
+                parent_inode, name, _SPECIAL[kind], bits, _owner(ctx)
+            )
+        else:
+            raise pyfuse3.FUSEError(errno.EPERM)  # devices
+        return self._known(made)
+
+    @answered
+    async def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: pyfuse3.RequestContext
+    ) -> EntryAttributes:
+        bits = stat.S_IMODE(mode)
+        return self._known(await self._inodes.make_directory(parent_inode, name, bits, _owner(ctx)))
+
+    @answered
+    async def symlink(
+        self,
+        parent_inode: InodeT,
+        name: FileNameT,
+        target: FileNameT,
+        ctx: pyfuse3.RequestContext,
+    ) -> EntryAttributes:
+        return self._known(await self._inodes.make_symlink(parent_inode, name, target, _owner(ctx)))
+
+    @answered
+    async def link(
+        self,
+        inode: InodeT,
+        new_parent_inode: InodeT,
+        new_name: FileNameT,
+        ctx: pyfuse3.RequestContext,
+    ) -> EntryAttributes:
+        return self._known(await self._inodes.link(inode, new_parent_inode, new_name))
+
+    @answered
+    async def unlink(
+        self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
+    ) -> None:
+        await self._inodes.unlink(parent_inode, name)
+
+    @answered
+    async def rmdir(
+        self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
+    ) -> None:
+        await self._inodes.remove_directory(parent_inode, name)
+
+    @answered
+    async def rename(  # noqa: PLR0917 (the kernel's request)
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        if flags not in _HOW:
+            raise pyfuse3.FUSEError(errno.EINVAL)
+        await self._inodes.rename(
+            parent_inode_old, name_old, parent_inode_new, name_new, _HOW[flags]
+        )
+
+    # ------------------------------------------------------------ files
+
+    @answered
+    async def create(
+        self,
+        parent_inode: InodeT,
+        name: FileNameT,
+        mode: ModeT,
+        flags: FlagT,
+        ctx: pyfuse3.RequestContext,
+    ) -> tuple[FileInfo, EntryAttributes]:
+        opened = await self._inodes.create(
+            parent_inode,
+            name,
+            stat.S_IMODE(mode),
+            _owner(ctx),
+            exclusive=bool(flags & os.O_EXCL),
+            append=self._appends(flags),
+        )
+        info = await self._opened(opened, flags)
+        return info, self._known(opened.inode.attributes)
+
+    @answered
+    async def open(self, inode: InodeT, flags: FlagT, ctx: pyfuse3.RequestContext) -> FileInfo:
+        opened = await self._inodes.files.open(
+            inode, self._wanted(flags), append=self._appends(flags)
+        )
+        return await self._opened(opened, flags)
+
+    @answered
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        # The reply is sent before anything else runs, so the buffer can go back before it.
+        buffer = self._buffers.pop() if self._buffers else bytearray(max(size, MOST_READ_BYTES))
+        view = memoryview(buffer)[:size]
+        count = await self._files[fh].opened.read_into(view, off)
+        self._buffers.append(buffer)
+        return view[:count]  # type: ignore[return-value]  # any buffer will do
+
+    @answered
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        handle = self._files[fh]
+        if handle.appends:
+            return await handle.opened.append(buf)
+        return await handle.opened.write(buf, off)
+
+    @answered
+    async def flush(self, fh: FileHandleT) -> None:
+        handle = self._files[fh]
+        if handle.writes:
+            await handle.opened.flush()
+
+    @answered
+    async def release(self, fh: FileHandleT) -> None:
+        await self._inodes.files.release(self._files.pop(fh).opened)
+
+    @answered
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        await self._files[fh].opened.fsync()
+
+    # ------------------------------------------------------------ directories
+
+    @answered
+    async def opendir(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> FileHandleT:
+        handle = self._new_handle()
+        self._directories[handle] = OpenDirectory(self._inodes, inode)
+        return handle
+
+    @answered
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        directory, cookie = self._directories[fh], start_id
+        while (found := await directory.next(cookie)) is not None:
+            name, attributes = found
+            entry = entry_of(attributes, self._seconds)
+            if not pyfuse3.readdir_reply(token, name, entry, cookie + 1):
+                return
+            self._lookups[attributes.ino] += 1
+            cookie = directory.taken()
+
+    @answered
+    async def releasedir(self, fh: FileHandleT) -> None:
+        del self._directories[fh]
+
+    @answered
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        """Names are as durable as the mode promises when their change is answered."""
+
+    # ------------------------------------------------------------ extended attributes
+
+    @answered
+    async def getxattr(
+        self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
+    ) -> bytes:
+        if not name.startswith(_USER_XATTRS):  # asked for before each write: no call for it
+            raise pyfuse3.FUSEError(errno.ENODATA)
+        return await self._inodes.get_xattr(inode, name)
+
+    @answered
+    async def setxattr(
+        self,
+        inode: InodeT,
+        name: pyfuse3.XAttrNameT,
+        value: bytes,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        await self._inodes.set_xattr(inode, name, value)
+
+    @answered
+    async def listxattr(
+        self, inode: InodeT, ctx: pyfuse3.RequestContext
+    ) -> Sequence[pyfuse3.XAttrNameT]:
+        return await self._inodes.list_xattrs(inode)
+
+    @answered
+    async def removexattr(
+        self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
+    ) -> None:
+        await self._inodes.remove_xattr(inode, name)
+
+    # ------------------------------------------------------------ inside
+
+    def _known(self, attributes: Attributes) -> EntryAttributes:
+        """A reply that makes the kernel know the inode, until it forgets it."""
+        if attributes.ino != ROOT_INO:
+            self._lookups[attributes.ino] += 1
+        return entry_of(attributes, self._seconds)
+
+    def _wanted(self, flags: int) -> int:
+        wanted = _WANTED[flags & os.O_ACCMODE]
+        return READ | WRITE if self._writeback and wanted & WRITE else wanted
+
+    def _appends(self, flags: int) -> bool:
+        """Whether what is written goes to the end, not where the kernel says."""
+        return bool(flags & os.O_APPEND) and not self._writeback
+
+    async def _opened(self, opened: OpenInode, flags: int) -> FileInfo:
+        wanted = self._wanted(flags)
+        cached = opened.cached
+        if flags & os.O_TRUNC:
+            try:
+                await opened.truncate(0)
+            except BaseException:
+                await self._inodes.files.release(opened)
+                raise
+        handle = self._new_handle()
+        appends = self._appends(flags)
+        self._files[handle] = _Handle(opened, writes=bool(wanted & WRITE), appends=appends)
+        # where the kernel thinks the end is, others may have appended: it keeps no pages of that
+        return FileInfo(fh=handle, keep_cache=cached, direct_io=appends)
+
+    def _new_handle(self) -> FileHandleT:
+        self._last_handle += 1
+        return self._last_handle
+
+
+def _owner(ctx: pyfuse3.RequestContext) -> User:
+    return User(ctx.uid, ctx.gid)

@@ -1,0 +1,94 @@
+"""What the kernel is told: attributes, space and error numbers, out of BenchFS's own.
+
+Every error of BenchFS is an OSError with an errno, which the program at the mount gets. What is
+about the cluster and not about the file is EIO there, since errnos such as ENOTCONN mean that the
+mount itself is dead; ETIMEDOUT stays. The log has the whole text, with node and operation.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from typing import ParamSpec, TypeVar
+
+import pyfuse3
+
+from benchfs.errors import BenchFSError, ClusterError, DeadlineError, TransportError
+from benchfs.rpc.messages import Attributes
+from benchfs.stats import stat_result
+
+logger = logging.getLogger(__name__)
+Parameters = ParamSpec("Parameters")
+Reply = TypeVar("Reply")
+
+
+def errno_of(problem: BenchFSError) -> int:
+    """What a program at the mount gets."""
+    if isinstance(problem, DeadlineError):
+        return errno.ETIMEDOUT
+    if isinstance(problem, TransportError | ClusterError) or not problem.errno:
+        return errno.EIO
+    return problem.errno
+
+
+def answered(
+    operation: Callable[Parameters, Coroutine[None, None, Reply]],
+) -> Callable[Parameters, Coroutine[None, None, Reply]]:
+    """An operation that raises nothing but FUSEError: anything else would leave it unanswered."""
+
+    @functools.wraps(operation)
+    async def handle(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Reply:
+        try:
+            return await operation(*args, **kwargs)
+        except BenchFSError as exc:
+            code = errno_of(exc)
+            if code in {errno.EIO, errno.ETIMEDOUT, errno.ENOSPC}:
+                logger.warning("%s", exc)
+            raise pyfuse3.FUSEError(code) from exc
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as exc:  # a mistake of ours: the program at the mount must not hang
+            logger.exception("%s failed", operation.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from exc
+
+    return handle
+
+
+def entry_of(attributes: Attributes, seconds: float) -> pyfuse3.EntryAttributes:
+    """Attributes and name, to be believed for so long."""
+    found = stat_result(attributes)
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = attributes.ino
+    entry.entry_timeout = entry.attr_timeout = seconds
+    entry.st_mode = found.st_mode
+    entry.st_nlink = attributes.nlink
+    entry.st_uid = attributes.uid
+    entry.st_gid = attributes.gid
+    entry.st_size = attributes.size
+    entry.st_blksize = found.st_blksize
+    entry.st_blocks = found.st_blocks
+    entry.st_atime_ns = attributes.atime_ns
+    entry.st_mtime_ns = attributes.mtime_ns
+    entry.st_ctime_ns = attributes.ctime_ns
+    return entry
+
+
+def space_of(found: os.statvfs_result) -> pyfuse3.StatvfsData:
+    """The space of the cluster."""
+    data = pyfuse3.StatvfsData()
+    for field in (
+        "f_bsize",
+        "f_frsize",
+        "f_blocks",
+        "f_bfree",
+        "f_bavail",
+        "f_files",
+        "f_ffree",
+        "f_favail",
+        "f_namemax",
+    ):
+        setattr(data, field, getattr(found, field))
+    return data

@@ -1,0 +1,414 @@
+"""One UCX worker on one event loop: progress, messages in, completions, endpoints.
+
+UCX is progressed by the loop: its event descriptor wakes it, it works until nothing is left to do,
+arms the descriptor and waits again, so an idle worker costs nothing. With progress "poll" it never
+waits: a turn of the loop is a turn of UCX, which takes a core and saves the wake-ups.
+
+Callbacks from UCX only note what happened; whatever they lead to is done afterwards, since UCX must
+not be progressed inside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Literal, Protocol
+from weakref import WeakKeyDictionary
+
+from benchfs.rpc.buffers import BufferPool
+from benchfs.rpc.transports.base import Buffer
+from benchfs.rpc.transports.ucx import binding
+from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check, pointer_status
+from benchfs.rpc.transports.ucx.context import (
+    context,
+    printed,
+    reads_memory_of_others,
+    shares_memory,
+)
+
+MESSAGE_ID = 0xBF
+# events (the default) or poll
+PROGRESS_VARIABLE = "BENCHFS_UCX_PROGRESS"
+# Rounds of progress in one turn of the loop: others want their turn, too.
+ROUNDS = 64
+# After this, an operation that should end at once is given up.
+GIVE_UP_SECONDS = 1.0
+
+Progress = Literal["events", "poll"]
+Done = Callable[[int], None]  # gets the status
+
+
+class Owner(Protocol):
+    """Whom the worker tells what happened, from outside of UCX's callbacks."""
+
+    def handle(self) -> None:
+        """Do what was noted for this owner."""
+
+
+class Ends(Owner, Protocol):
+    """Who an endpoint belongs to. UCX's callbacks call all but `handle`: they only note it."""
+
+    path: str  # what UCX chose for it, once known
+
+    def arrived(self, header: bytes, data: bytes) -> None:
+        """A message with its data."""
+
+    def offered(self, header: bytes, rendezvous: Pointer, size: int) -> None:
+        """A message of `size` bytes, to be received by `Worker.receive` or dropped."""
+
+    def failed(self, status: int) -> None:
+        """The endpoint cannot be used any more."""
+
+
+class Worker:
+    """A UCX worker. Made by `hold`, destroyed when its last holder lets go."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, progress: Progress) -> None:
+        self.ucx: Ucx = binding.load()
+        self.loop = loop
+        self.name = name
+        self.handles_failure = not shares_memory()
+        # Whether a receive under way ends soon whatever the peer does.
+        self.gets_buffers_back = self.handles_failure or reads_memory_of_others()
+        self.buffers = BufferPool()
+        self._context = context(self.ucx)
+        self._progress = progress
+        self._holders = 0
+        self._closed = False
+        self._due = False
+        self._owners: dict[int, Ends] = {}  # by endpoint
+        self._touched: dict[Owner, None] = {}  # whom something happened to, in order
+        self._operations: dict[int, tuple[Done, object]] = {}  # with what must stay alive
+        self._sends_done: deque[tuple[Done, int]] = deque()
+        self._receives_done: deque[tuple[Done, int]] = deque()
+        self._last_operation = 0
+        self._closing: list[Pointer] = []  # requests of endpoints that are being closed
+        self._make()
+
+    def _make(self) -> None:
+        ffi, lib = self.ucx.ffi, self.ucx.lib
+        parameters = ffi.new("ucp_worker_params_t *")
+        parameters.field_mask = 1  # single threaded
+        place = ffi.new("void **")
+        check(lib.ucp_worker_create(self._context, parameters, place))
+        self.handle = place[0]
+        self._on_message = ffi.callback(
+            "ucs_status_t(void *, const void *, size_t, void *, size_t,"
+            " const ucp_am_recv_param_t *)",
+            self._message,
+        )
+        self._on_failure = ffi.callback("void(void *, void *, ucs_status_t)", self._failure)
+        self._on_sent = ffi.callback("void(void *, ucs_status_t, void *)", self._sent)
+        self._on_received = ffi.callback(
+            "void(void *, ucs_status_t, size_t, void *)", self._received
+        )
+        handler = ffi.new("ucp_am_handler_param_t *")
+        handler.field_mask = 1 | 4  # id and callback
+        handler.id = MESSAGE_ID
+        handler.cb = self._on_message
+        check(lib.ucp_worker_set_am_recv_handler(self.handle, handler))
+        mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA | binding.ATTR_FLAGS
+        self._send_parameters = ffi.new("ucp_request_param_t *")
+        self._send_parameters.op_attr_mask = mask
+        self._send_parameters.cb = ffi.cast("void *", self._on_sent)
+        self._receive_parameters = ffi.new("ucp_request_param_t *")
+        self._receive_parameters.op_attr_mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA
+        self._receive_parameters.cb = ffi.cast("void *", self._on_received)
+        descriptor = ffi.new("int *")
+        check(lib.ucp_worker_get_efd(self.handle, descriptor))
+        self._descriptor = int(descriptor[0])
+        self.loop.add_reader(self._descriptor, self._wake)
+        _of_loop.setdefault(self.loop, []).append(self)
+        self.kick()
+
+    # ------------------------------------------------------------ what UCX calls
+
+    def _message(
+        self, _: Pointer, header: Pointer, header_size: int, data: Pointer, size: int, info: Pointer
+    ) -> int:
+        if not info.recv_attr & binding.AM_HAS_REPLY_EP:
+            return binding.OK  # not from a link: dropped
+        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", info.reply_ep)))
+        if owner is None:
+            return binding.OK
+        self._touched[owner] = None
+        head = bytes(self.ucx.ffi.buffer(header, header_size)) if header_size else b""
+        if info.recv_attr & binding.AM_RENDEZVOUS:
+            owner.offered(head, data, size)
+            return binding.IN_PROGRESS
+        owner.arrived(head, bytes(self.ucx.ffi.buffer(data, size)) if size else b"")
+        return binding.OK
+
+    def _failure(self, _: Pointer, endpoint: Pointer, status: int) -> None:
+        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", endpoint)))
+        if owner is not None:
+            self._touched[owner] = None
+            owner.failed(status)
+
+    def _sent(self, request: Pointer, status: int, number: Pointer) -> None:
+        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+        self._sends_done.append((done, status))
+        self.ucx.lib.ucp_request_free(request)
+
+    def _received(self, request: Pointer, status: int, _size: int, number: Pointer) -> None:
+        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+        self._receives_done.append((done, status))
+        self.ucx.lib.ucp_request_free(request)
+
+    # ------------------------------------------------------------ progress
+
+    def kick(self) -> None:
+        """Progress in this turn of the loop."""
+        if not self._due and not self._closed:
+            self._due = True
+            self.loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._due = False
+        progress, handle = self.ucx.lib.ucp_worker_progress, self.handle
+        for _ in range(ROUNDS):
+            if self._closed:
+                return
+            made = progress(handle)
+            if self._sends_done or self._receives_done or self._touched:
+                self._dispatch()
+            elif not made:
+                if not self._holders:
+                    self._end_if_unused()
+                break
+        else:
+            self.kick()
+            return
+        if self._is_over() or self._progress == "poll":
+            self.kick()
+            return
+        status = self.ucx.lib.ucp_worker_arm(handle)
+        if status == binding.ERR_BUSY:
+            self.kick()
+        else:
+            check(status)
+
+    def _dispatch(self) -> None:
+        """Do what callbacks noted."""
+        try:
+            self._tell_receives()
+            while self._sends_done and not self._closed:
+                done, status = self._sends_done.popleft()
+                done(status)
+            while self._touched and not self._closed:
+                owner = next(iter(self._touched))
+                del self._touched[owner]
+                owner.handle()
+        except BaseException:  # a receiver's: the loop reports it, the others have their turn
+            self.kick()
+            raise
+
+    def _tell_receives(self) -> None:
+        while self._receives_done:
+            done, status = self._receives_done.popleft()
+            done(status)
+
+    def touch(self, owner: Owner) -> None:
+        """Have an owner's `handle` called in this turn of the loop."""
+        self._touched[owner] = None
+        self.kick()
+
+    def progress_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Progress UCX without the loop, for a short time, until a condition holds.
+
+        Workers of the same loop go on, too: one of them may be the other end. Receives that are
+        done are told, all else waits for the loop.
+        """
+        until = time.monotonic() + seconds
+        rounds = 0
+        while not condition():
+            for worker in _of_loop.get(self.loop, []):
+                worker.ucx.lib.ucp_worker_progress(worker.handle)
+                worker.kick()
+            self._tell_receives()
+            rounds += 1
+            if rounds > ROUNDS and time.monotonic() > until:
+                return False
+        return True
+
+    # ------------------------------------------------------------ operations
+
+    def send(self, endpoint: Pointer, header: bytes, data: Buffer, flags: int, done: Done) -> int:
+        """Send a message; `done` gets the status, at once or later. `data` stays as it is.
+
+        Returns the operation's number, for `under_way`.
+        """
+        ffi = self.ucx.ffi
+        buffer = data if type(data) is bytes else ffi.from_buffer("char[]", data)
+        self._last_operation = number = self._last_operation + 1
+        parameters = self._send_parameters
+        parameters.flags = flags | binding.AM_SEND_REPLY
+        parameters.user_data = ffi.cast("void *", number)
+        request = self.ucx.lib.ucp_am_send_nbx(
+            endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
+        )
+        self._began(request, number, done, (header, buffer))
+        return number
+
+    def receive(self, rendezvous: Pointer, into: Buffer, done: Done) -> None:
+        """Receive an offered message into a writable buffer of its size."""
+        ffi = self.ucx.ffi
+        buffer = ffi.from_buffer("char[]", into, require_writable=True)
+        self._last_operation = number = self._last_operation + 1
+        parameters = self._receive_parameters
+        parameters.user_data = ffi.cast("void *", number)
+        request = self.ucx.lib.ucp_am_recv_data_nbx(
+            self.handle, rendezvous, buffer, len(into), parameters
+        )
+        self._began(request, number, done, buffer)
+
+    def _began(self, request: Pointer, number: int, done: Done, alive: object) -> None:
+        status = pointer_status(self.ucx, request)
+        if status == binding.IN_PROGRESS:
+            self._operations[number] = (done, alive)
+            self.kick()
+        else:
+            done(status)
+
+    def under_way(self, number: int) -> bool:
+        """Whether UCX still uses the buffer of an operation."""
+        return number in self._operations
+
+    def drop(self, rendezvous: Pointer) -> None:
+        """Refuse an offered message."""
+        self.ucx.lib.ucp_am_data_release(self.handle, rendezvous)
+
+    # ------------------------------------------------------------ endpoints
+
+    def connect(self, ip: str, port: int, owner: Ends) -> Pointer:
+        """Begin to connect to a listener. Raises OSError."""
+        ffi = self.ucx.ffi
+        raw = ffi.new("unsigned char[]", binding.pack_address(ip, port))
+        parameters = self._endpoint_parameters()
+        parameters.field_mask |= binding.EP_PARAM_SOCKADDR | binding.EP_PARAM_FLAGS
+        parameters.flags = binding.EP_CLIENT_SERVER
+        parameters.sockaddr.addr = raw
+        parameters.sockaddr.addrlen = len(raw)
+        return self._create_endpoint(parameters, owner)
+
+    def accept(self, connection_request: Pointer, owner: Ends) -> Pointer:
+        """Make the endpoint of a connection that a listener was told of. Raises OSError."""
+        parameters = self._endpoint_parameters()
+        parameters.field_mask |= binding.EP_PARAM_CONNECTION_REQUEST
+        parameters.conn_request = connection_request
+        return self._create_endpoint(parameters, owner)
+
+    def _endpoint_parameters(self) -> Pointer:
+        parameters = self.ucx.ffi.new("ucp_ep_params_t *")
+        parameters.field_mask = binding.EP_PARAM_ERROR_MODE | binding.EP_PARAM_ERROR_HANDLER
+        parameters.err_mode = int(self.handles_failure)
+        parameters.err_cb = self._on_failure
+        return parameters
+
+    def _create_endpoint(self, parameters: Pointer, owner: Ends) -> Pointer:
+        place = self.ucx.ffi.new("void **")
+        check(self.ucx.lib.ucp_ep_create(self.handle, parameters, place))
+        self._owners[int(self.ucx.ffi.cast("intptr_t", place[0]))] = owner
+        self.kick()
+        return place[0]
+
+    def path(self, endpoint: Pointer) -> str:
+        """The transports and devices that UCX chose for a connected endpoint, as `tcp/eth0`."""
+        text = printed(self.ucx, self.ucx.lib.ucp_ep_print_info, endpoint)
+        found = re.findall(r"lane\[\d+\]:\s+\d+:(\S+?)\.\d+ ", text)
+        return "+".join(dict.fromkeys(found)) or "self"
+
+    def paths(self) -> Iterator[str]:
+        """Of all links."""
+        return (owner.path for owner in self._owners.values() if owner.path)
+
+    def close(self, endpoint: Pointer) -> None:
+        """End an endpoint: nothing of it is told to anybody any more."""
+        ucx = self.ucx
+        owner = self._owners.pop(int(ucx.ffi.cast("intptr_t", endpoint)))
+        self._touched.pop(owner, None)
+        parameters = ucx.ffi.new("ucp_request_param_t *")
+        if self.handles_failure:
+            parameters.op_attr_mask = binding.ATTR_FLAGS
+            parameters.flags = binding.EP_CLOSE_FORCE
+        request = ucx.lib.ucp_ep_close_nbx(endpoint, parameters)
+        if pointer_status(ucx, request) == binding.IN_PROGRESS:
+            self._closing.append(request)
+            if self.handles_failure:
+                self.progress_until(self._all_closed, GIVE_UP_SECONDS)
+        self.kick()
+
+    def _all_closed(self) -> bool:
+        check_status = self.ucx.lib.ucp_request_check_status
+        for request in list(self._closing):
+            if check_status(request) != binding.IN_PROGRESS:
+                self._closing.remove(request)
+                self.ucx.lib.ucp_request_free(request)
+        return not self._closing
+
+    # ------------------------------------------------------------ life
+
+    def take_hold(self) -> None:
+        """One more holder."""
+        self._holders += 1
+
+    def let_go(self) -> None:
+        """The opposite of `hold`."""
+        self._holders -= 1
+        if not self._holders and not self._closed:
+            self.progress_until(self._is_quiet, GIVE_UP_SECONDS if self.handles_failure else 0.05)
+            self._end_if_unused()
+
+    def _is_over(self) -> bool:
+        return self._closed
+
+    def _is_quiet(self) -> bool:
+        return self._all_closed() and not self._operations
+
+    def _end_if_unused(self) -> None:
+        """Destroy the worker, unless UCX is not done yet: it aborts when something is under way.
+
+        Without error handling a peer that has stopped can delay that as long as it likes.
+        """
+        if self._holders or self._closed or not self._is_quiet():
+            return
+        self._closed = True
+        _of_loop[self.loop].remove(self)
+        self.loop.remove_reader(self._descriptor)
+        self.ucx.lib.ucp_worker_destroy(self.handle)
+
+
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Worker]] = WeakKeyDictionary()
+
+
+def paths_of_all() -> Counter[str]:
+    """The paths of the running loop's links, with how many take them."""
+    workers = _of_loop.get(asyncio.get_running_loop(), [])
+    return Counter(path for worker in workers for path in worker.paths())
+
+
+def _progress_setting() -> Progress:
+    setting = os.environ.get(PROGRESS_VARIABLE, "events")
+    if setting not in {"events", "poll"}:
+        raise OSError(errno.EINVAL, f"{PROGRESS_VARIABLE} is events or poll, not {setting!r}")
+    return "poll" if setting == "poll" else "events"
+
+
+def hold(name: str = "") -> Worker:
+    """The running loop's worker of that name, made if there is none. Pair with `let_go`.
+
+    Raises OSError.
+    """
+    loop = asyncio.get_running_loop()
+    for worker in _of_loop.get(loop, []):
+        if worker.name == name:
+            break
+    else:
+        worker = Worker(loop, name, _progress_setting())
+    worker.take_hold()
+    return worker

@@ -1,0 +1,80 @@
+"""`benchfs bench io500` on a real cluster, as short as it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import benchfs
+from benchfs.bench.backends.choose import Target
+from benchfs.bench.io500.run import Outcome, run
+from benchfs.bench.io500.score import PHASES
+from benchfs.bench.io500.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(nodes=3) as running:
+        yield running
+
+
+def short(directory: str, *, sync: bool = False) -> Settings:
+    return Settings(
+        directory=directory,
+        stonewall=1,
+        easy_block=4 << 20,
+        hard_segments=20,
+        easy_items=30,
+        hard_items=220,
+        sync=sync,
+    )
+
+
+def measured(target: Target, settings: Settings) -> Outcome:
+    found = run(target, settings, 2)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("backend", ["benchfs", "posix"])
+def test_all_phases_run_in_their_order_and_leave_nothing(
+    cluster: benchfs.LocalCluster, tmp_path: Path, backend: str
+) -> None:
+    directory = str(tmp_path / "io500") if backend == "posix" else "/io500"
+
+    found = measured(Target(backend, cluster.url), short(directory, sync=backend == "posix"))
+
+    assert not found.failure
+    assert [one.name for one in found.results] == list(PHASES)
+    assert all(one.score > 0 and one.errors == 0 for one in found.results if one.detail)
+    with benchfs.Client(cluster.url) as fs:
+        assert fs.listdir("/") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_find_sees_every_entry_and_the_hard_files_with_01_in_their_name(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    found = measured(Target("benchfs", cluster.url), short("/io500"))
+
+    names = [f"file.mdtest.{rank}.{item}" for rank in range(2) for item in range(220)]
+    assert found.found == sum("01" in name for name in names) > 0
+    detail = next(one.detail for one in found.results if one.name == "find")
+    assert detail is not None
+    clients = detail["clients"]
+    assert isinstance(clients, list)
+    directories = 4 + 2 + 1 + 1 + 1  # at the top, easy and hard test directories and trees
+    files = 2 * 30 + 2 * 220 + 2 + 1 + 1  # of mdtest, of IOR, the timestamp
+    seen = [client["amount"] for client in clients if isinstance(client, dict)]
+    assert sum(amount for amount in seen if isinstance(amount, int)) == directories + files
+
+
+def test_a_directory_that_is_there_is_left_alone(cluster: benchfs.LocalCluster) -> None:
+    with benchfs.Client(cluster.url) as fs:
+        fs.mkdir("/mine")
+        with pytest.raises(OSError, match="/mine"):
+            run(Target("benchfs", cluster.url), short("/mine"), 2)
+        assert fs.exists("/mine")
+        fs.rmdir("/mine")

@@ -1,0 +1,103 @@
+"""The benchmarks as ranks of a real MPI, with mpirun, at 2 and 4 ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import benchfs
+
+pytest.importorskip("mpi4py")
+BESIDE = Path(sys.executable).with_name("mpirun")
+MPIRUN = str(BESIDE) if BESIDE.exists() else shutil.which("mpirun")
+pytestmark = pytest.mark.skipif(MPIRUN is None, reason="there is no mpirun")
+
+# As root, and with more ranks than processors, Open MPI wants to be asked.
+AGREED = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(nodes=2) as running:
+        yield running
+
+
+def mpirun(
+    ranks: int, *arguments: str, status: int = 0, short_tmp: Path
+) -> subprocess.CompletedProcess[str]:
+    assert MPIRUN is not None
+    done = subprocess.run(
+        [MPIRUN, "-n", str(ranks), sys.executable, "-m", "benchfs.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+        env=os.environ | AGREED | {"TMPDIR": str(short_tmp)},
+    )
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return done
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_of_mpi_read_each_others_data_and_one_speaks(
+    cluster: benchfs.LocalCluster, short_tmp: Path, ranks: int
+) -> None:
+    flags = ("-t", "64k", "-b", "512k", "-s", "2", "-w", "-r", "-R", "-C", "-g", "-e")
+
+    done = mpirun(
+        ranks, "bench", "ior", *flags, "--cluster", cluster.url, "--json", short_tmp=short_tmp
+    )
+
+    found = json.loads(done.stdout)
+    assert found["tests"][0]["Options"]["tasks"] == ranks
+    assert [one["access"] for one in found["tests"][0]["Results"]] == ["write", "read"]
+    assert found["summary"][0]["xsizeMiB"] == ranks
+    read = found["benchfs"]["phases"][1]
+    assert [client["source"] for client in read["clients"]] == [*range(1, ranks), 0]
+    assert len({rank["process"] for rank in found["benchfs"]["ranks"]}) == ranks
+    assert found["benchfs"]["errors"] == 0
+
+
+def test_ranks_of_mpi_ask_for_each_others_files(
+    cluster: benchfs.LocalCluster, short_tmp: Path
+) -> None:
+    flags = ("-n", "20", "-F", "-u", "-w", "100", "-e", "100", "-X", "-N", "1")
+
+    done = mpirun(
+        4, "bench", "mdtest", *flags, "--cluster", cluster.url, "--json", short_tmp=short_tmp
+    )
+
+    phases = {one["name"]: one for one in json.loads(done.stdout)["benchfs"]["phases"]}
+    assert [client["source"] for client in phases["File stat"]["clients"]] == [1, 2, 3, 0]
+    assert all(client["amount"] == 20 for client in phases["File read"]["clients"])
+
+
+def test_fewer_tasks_than_ranks_leave_the_others_out(short_tmp: Path) -> None:
+    flags = ("-a", "posix", "-o", str(short_tmp / "f"), "-N", "2", "--json")
+
+    done = mpirun(4, "bench", "ior", *flags, short_tmp=short_tmp)
+
+    assert json.loads(done.stdout)["tests"][0]["Options"]["tasks"] == 2
+
+
+def test_a_failure_under_mpi_is_said_once_and_ends_all_ranks(short_tmp: Path) -> None:
+    flags = ("-a", "posix", "-o", str(short_tmp / "missing" / "f"), "-r")
+
+    later = mpirun(2, "bench", "ior", *flags, status=1, short_tmp=short_tmp)
+    at_once = mpirun(2, "bench", "ior", *flags, "-w", status=1, short_tmp=short_tmp)
+
+    assert "INCOMPLETE" in later.stdout
+    assert later.stderr.count("benchfs: incomplete") == 1
+    assert at_once.stderr.count("missing/f") == 1

@@ -1,0 +1,132 @@
+"""Benchmarks on clusters that fail under them: what was measured is kept, and marked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import benchfs
+
+CHUNK = 65_536
+WAIT_SECONDS = 40
+
+
+@pytest.fixture
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(nodes=2, chunk_size=CHUNK) as running:
+        yield running
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "benchfs-test", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchfs.cli.main", "bench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"BENCHFS_TIMEOUT": "2"},
+    )
+
+
+@contextlib.asynccontextmanager
+async def looking(url: str) -> AsyncIterator[benchfs.AsyncClient]:
+    """A client that always asks, and a time in which what is waited for must come."""
+    async with benchfs.AsyncClient(url, attribute_seconds=0) as fs:
+        async with asyncio.timeout(WAIT_SECONDS):
+            yield fs
+
+
+async def test_a_node_lost_in_a_repetition_leaves_the_ones_before(
+    cluster: benchfs.LocalCluster, tmp_path: Path
+) -> None:
+    flags = ["-w", "-r", "-t", "64k", "-b", "1m", "-F", "-o", "/f", "-i", "1000000"]
+    run = start("ior", *flags, "--cluster", cluster.url, "--json", "--report", str(tmp_path))
+    async with looking(cluster.url) as fs:
+        seen = set()
+        while len(seen) < 3:  # each repetition makes a new file
+            with contextlib.suppress(FileNotFoundError):
+                seen.add((await fs.stat("/f.00000000")).st_ino)
+    cluster.nodes[0].kill()
+    out, err = await asyncio.to_thread(run.communicate, timeout=WAIT_SECONDS)
+
+    assert run.returncode == 1, (out, err)
+    assert "node-0" in err
+    assert "incomplete" in err
+    found = json.loads(out)
+    assert len(found["tests"][0]["Results"]) >= 3
+    assert "node-0" in found["benchfs"]["failure"]
+    assert json.loads((tmp_path / "results.json").read_text()) == found
+    assert "the run ended early" in (tmp_path / "index.html").read_text()
+
+
+async def test_a_node_lost_while_files_are_made_leaves_the_phases_before(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    flags = ["-n", "1000000", "-F", "-W", "30", "-w", "100", "-d", "/md", "--tasks", "2"]
+    run = start("mdtest", *flags, "--cluster", cluster.url, "--json")
+    async with looking(cluster.url) as fs:
+        while not await fs.exists("/md/test-dir.0-0/mdtest_tree.0/file.mdtest.1.20"):
+            await asyncio.sleep(0.01)
+    cluster.nodes[1].kill()
+    out, err = await asyncio.to_thread(run.communicate, timeout=WAIT_SECONDS)
+
+    assert run.returncode == 1, (out, err)
+    assert "node-1" in err
+    found = json.loads(out)
+    assert [row["operation"] for row in found["summary"]] == ["Tree creation"]
+    assert found["benchfs"]["failed"]["name"] == "File creation"
+    assert sum(client["amount"] for client in found["benchfs"]["failed"]["clients"]) > 20
+
+
+def test_a_disk_that_fills_up_is_named_with_what_went_before(small_disk: Path) -> None:
+    with benchfs.LocalCluster(nodes=2, data=small_disk, chunk_size=CHUNK) as cluster:
+        flags = ["-w", "-r", "-t", "64k", "-b", "1g", "-D", "30", "-N", "2", "-o", "/f"]
+        run = start("ior", *flags, "--cluster", cluster.url, "--json")
+        out, err = run.communicate(timeout=WAIT_SECONDS)
+        with benchfs.Client(cluster.url) as fs:
+            left = fs.listdir("/")
+
+    assert run.returncode == 1, (out, err)
+    assert "No space left" in err
+    assert "node-" in err
+    found = json.loads(out)
+    assert found["tests"][0]["Results"] == []
+    assert found["benchfs"]["failed"]["name"] == "write"
+    assert sum(client["amount"] for client in found["benchfs"]["failed"]["clients"]) > 1 << 20
+    assert left == []
+
+
+def test_io500_ends_with_the_phase_that_fails_and_has_no_score(small_disk: Path) -> None:
+    with benchfs.LocalCluster(nodes=2, data=small_disk, chunk_size=CHUNK) as cluster:
+        run = start("io500", "--stonewall", "30", "--tasks", "2", "--cluster", cluster.url)
+        out, err = run.communicate(timeout=WAIT_SECONDS)
+        with benchfs.Client(cluster.url) as fs:
+            left = fs.listdir("/")
+
+    assert run.returncode == 1, (out, err)
+    assert "INCOMPLETE: ior-easy-write" in out
+    assert "No space left" in out
+    assert "[SCORE" not in out
+    assert left == []

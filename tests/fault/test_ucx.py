@@ -1,0 +1,184 @@
+"""A cluster whose nodes and clients speak UCX: files, lost nodes, strangers at its ports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+import benchfs
+from benchfs.errors import TransportError
+from tests.ucx import needs_ucx
+
+CHUNK = 1 << 16
+TIMEOUT = 2.0
+
+pytestmark = needs_ucx
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[benchfs.LocalCluster]:
+    monkeypatch.setenv("BENCHFS_TRANSPORT", "ucx")
+    with benchfs.LocalCluster(nodes=3, chunk_size=CHUNK) as running:
+        yield running
+
+
+def client(cluster: benchfs.LocalCluster, timeout: float = TIMEOUT) -> benchfs.AsyncClient:
+    return benchfs.AsyncClient(cluster.url, timeout=timeout, local_reads=False)
+
+
+async def other_node(fs: benchfs.AsyncClient, cluster: benchfs.LocalCluster) -> benchfs.LocalNode:
+    """A node that keeps chunks of /wide, and not its inode."""
+    keeper = fs.cluster_map.primary((await fs.stat("/wide")).st_ino >> 48)
+    return next(node for node in cluster.nodes if node.node_id != keeper)
+
+
+async def test_files_go_and_come_back_over_ucx(cluster: benchfs.LocalCluster) -> None:
+    data = os.urandom(320 * CHUNK + 12_345)
+    async with client(cluster, 20) as fs:
+        await fs.write_bytes("/wide", data)
+        await fs.write_bytes("/small", b"small")
+
+        assert await fs.read_bytes("/wide") == data
+        assert await fs.read_bytes("/small") == b"small"
+        for node in await fs.status():
+            assert node.reply is not None
+            assert node.reply.transport.startswith("ucx ")
+            assert "links over tcp/lo" in node.reply.transport
+
+
+async def test_a_client_without_ucx_uses_the_nodes_other_addresses(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    async with benchfs.AsyncClient(str(cluster.directory), transport="sockets") as fs:
+        await fs.write_bytes("/f", b"x" * 3 * CHUNK)
+        assert await fs.read_bytes("/f") == b"x" * 3 * CHUNK
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+async def test_a_lost_node_is_a_clear_error_in_time_and_serves_when_it_is_back(
+    cluster: benchfs.LocalCluster, how: str
+) -> None:
+    data = os.urandom(30 * CHUNK)
+    async with client(cluster) as fs:
+        await fs.write_bytes("/wide", data)
+        await fs.write_bytes("/small", b"small")
+        lost = await other_node(fs, cluster)
+        (lost.kill if how == "kill" else lost.pause)()
+
+        async with client(cluster) as other:
+            started = time.monotonic()
+            with pytest.raises(TransportError) as failure:
+                await other.read_bytes("/wide")
+            assert time.monotonic() - started < TIMEOUT + 5
+            assert failure.value.node == lost.node_id
+            assert (await other.stat("/small")).st_size == 5
+
+        if how == "pause":
+            lost.resume()
+        else:
+            await asyncio.to_thread(lost.start)
+        assert await fs.read_bytes("/wide") == data
+
+
+async def test_a_node_killed_amid_transfers_loses_nothing_acknowledged(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    """kill -9 of all nodes while chunks are on their way, in both directions."""
+    done: dict[str, bytes] = {}
+    enough = asyncio.Event()
+
+    async def work(fs: benchfs.AsyncClient, rank: int) -> None:
+        for number in range(10_000):
+            name, data = f"/d/{rank}-{number}", os.urandom(CHUNK + rank)
+            await fs.write_bytes(name, data)
+            done[name] = data
+            assert await fs.read_bytes(name) == data
+            if len(done) > 20:
+                enough.set()
+
+    async with client(cluster) as fs:
+        await fs.mkdir("/d")
+        workers = [asyncio.create_task(work(fs, rank)) for rank in range(6)]
+        async with asyncio.timeout(30):
+            await enough.wait()
+        for node in cluster.nodes:
+            node.kill()
+        outcomes = await asyncio.gather(*workers, return_exceptions=True)
+        assert all(isinstance(outcome, TransportError) for outcome in outcomes), outcomes
+        acknowledged = dict(done)
+        for node in cluster.nodes:
+            await asyncio.to_thread(node.start)
+    async with benchfs.AsyncClient(str(cluster.directory), timeout=20) as fs:
+        for name, data in acknowledged.items():
+            assert await fs.read_bytes(name) == data, name
+
+
+async def test_a_client_killed_amid_a_transfer_leaves_the_node_serving(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    code = (
+        "import benchfs, sys\n"
+        "with benchfs.Client(sys.argv[1]) as fs:\n"
+        " for number in range(10_000):\n"
+        "  fs.write_bytes(f'/killed-{number}', bytes(8 << 20)); print(number, flush=True)\n"
+    )
+    async with client(cluster, 20) as fs:
+        for _ in range(3):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", code, cluster.url),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            async with asyncio.timeout(30):
+                await process.stdout.readline()
+            process.kill()
+            await process.communicate()
+        await fs.write_bytes("/wide", b"x" * 9 * CHUNK)
+        assert await fs.read_bytes("/wide") == b"x" * 9 * CHUNK
+        assert all(node.pid for node in cluster.nodes)
+
+
+def data_ports(pid: int, besides: set[int]) -> list[tuple[str, int]]:
+    """Where a process listens, other than at some ports: UCX's own ports for data."""
+    inodes = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            inodes.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:
+            continue
+    found = []
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            ip, port = fields[1].split(":")
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                address = socket.inet_ntoa(bytes.fromhex(ip)[::-1])
+                found.append((address, int(port, 16)))
+    return [place for place in found if place[1] not in besides]
+
+
+async def test_garbage_at_the_ports_for_data_is_survived(cluster: benchfs.LocalCluster) -> None:
+    """Not at the port where UCX accepts connections: see docs/UCX.md."""
+    node = cluster.nodes[0]
+    async with client(cluster, 20) as fs:
+        await fs.write_bytes("/wide", b"x" * 9 * CHUNK)
+        record = next(one for one in fs.cluster_map.nodes if one.node_id == node.node_id)
+        known = {urlsplit(address).port or 0 for address in record.addresses}
+        places = data_ports(node.pid, known)
+        assert places
+        for place in places:
+            for size in (1, 7, 16, 40, 300, 5000, 100_000):
+                with socket.create_connection(place, timeout=5) as stranger:
+                    try:
+                        stranger.sendall(os.urandom(size))
+                    except OSError:
+                        continue  # it has hung up
+        assert await fs.read_bytes("/wide") == b"x" * 9 * CHUNK
+        assert node.pid

@@ -22,12 +22,14 @@ from benchfs.cli import (
     down,
     du,
     find,
+    fsck,
     get,
     ls,
     mkdir,
     mv,
     put,
     rm,
+    scrub,
     stat,
     status,
     up,
@@ -40,7 +42,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-for module in (up, down, status, doctor, ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df):
+COMMANDS = (
+    *(up, down, status, doctor, fsck, scrub),
+    *(ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df),
+)
+for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
 bench.app.command("rpc")(bench_rpc.rpc)

@@ -30,6 +30,7 @@ from benchfs.rpc.messages import (
 )
 
 Answer = TypeVar("Answer")
+LAST_CHUNK = 2**32 - 1
 
 
 class Questions:
@@ -131,6 +132,12 @@ class Questions:
             if not page.more:
                 return
             place = (page.group, page.ino, page.chunk)
+
+    async def has_chunks(self, node: str, group: int, ino: int) -> bool:
+        """Whether a node has chunks of a file in a group."""
+        request = ListChunks(group, ino - 1, LAST_CHUNK, 0, 1)
+        page = await self._node(node, request, ListChunksReply)
+        return any((chunk.group, chunk.ino) == (group, ino) for chunk in page.chunks)
 
     async def pending(self, group: int) -> AsyncIterator[PendingRecord]:
         """What is unfinished in a group."""

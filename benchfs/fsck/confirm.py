@@ -24,11 +24,10 @@ OF_NAMES = frozenset({Kind.NAMELESS, Kind.LINKS, Kind.PARENT, Kind.NAMES})
 
 
 class Confirmer:
-    """Looks again. `age_ns`: what changed later than so long ago is left alone."""
+    """Looks again."""
 
-    def __init__(self, ask: Questions, age_ns: int) -> None:
+    def __init__(self, ask: Questions) -> None:
         self._ask = ask
-        self._age_ns = age_ns
 
     async def confirm(self, findings: Iterable[Finding]) -> list[Finding]:
         """Those that are still so, as they are now."""
@@ -137,7 +136,9 @@ class Confirmer:
             lost = entry is not None and entry.lost == (kind is Kind.LOST_ENTRY)
             return finding if gone and same and lost else None
         if kind is Kind.LOST_CHUNKS:
-            return finding if await self._is_gone(ino, purging=False) else None
+            gone = await self._is_gone(ino, purging=False)
+            there = gone and await ask.has_chunks(finding.node, group, ino)  # asked afterwards
+            return finding if there else None
         part = (await ask.inode(group, ino)).inode
         if part is None or part.pending:
             return None

@@ -7,10 +7,12 @@ row that fails its check is listed by its key.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Container, Iterator
 from typing import NamedTuple, Protocol
 
 from benchfs.inode import FileType, home_group
+from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     ExamineEntry,
     ExamineEntryReply,
@@ -112,10 +114,13 @@ class Survey:
         return ListInodesReply(tuple(found), tuple(damaged), 0, self._now_ns)
 
     def examine_inode(self, message: ExamineInode) -> ExamineInodeReply:
-        """An inode, or this group's part of a directory."""
+        """An inode, or this group's part of a directory. EIO if its row fails its check."""
         ino = message.ino
         key = inode_key if home_group(ino) == self._group else part_key
-        value = self._rows.get(key(self._group, ino))
+        try:
+            value = self._rows.get(key(self._group, ino))
+        except CorruptRowError as problem:
+            raise RemoteError(errno.EIO, f"inode {ino:#x}: {problem}") from problem
         purging = self._names.intents.get(IntentKind.PURGE, ino) is not None
         counted = 0
         if message.counting:
@@ -203,7 +208,10 @@ class Survey:
 
     def _is_lost(self, parent: int) -> bool:
         key = inode_key if home_group(parent) == self._group else part_key
-        return self._rows.get(key(self._group, parent)) is None
+        try:
+            return self._rows.get(key(self._group, parent)) is None
+        except CorruptRowError:
+            return False
 
     def _is_held(self, parent: int, name: bytes, ino: int, file_type: int) -> bool:
         if (parent, name) in self._names.holds.names:

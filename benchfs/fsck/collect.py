@@ -42,6 +42,8 @@ async def collect(
     async def inodes(group: int) -> None:
         async for page in ask.inodes(group, share, shares):
             tally.add_inodes(page.inodes, now_ns=page.time_ns, age_ns=age_ns)
+            for key in page.damaged:
+                tally.add_unreadable(int.from_bytes(key[-8:], "big"))
             note(group, page.damaged)
 
     async def parts(group: int) -> None:

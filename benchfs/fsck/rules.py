@@ -142,6 +142,7 @@ class Tally:
         self._group_count = group_count
         self._busy = busy
         self._inodes: dict[int, Inode] = {}
+        self._unreadable: set[int] = set()
         self._names: dict[int, Names] = {}
         self._parts: dict[tuple[int, int], int] = {}  # (group, directory) -> entries
         self._used: dict[int, frozenset[int]] = {}
@@ -156,6 +157,10 @@ class Tally:
             self._inodes[ino] = seen_inode(
                 surveyed, now_ns=now_ns, age_ns=age_ns, busy=ino in self._busy
             )
+
+    def add_unreadable(self, ino: int) -> None:
+        """An inode that is there, and whose row fails its check."""
+        self._unreadable.add(ino)
 
     def add_parts(self, group: int, parts: Iterable[SurveyedInode]) -> None:
         """Parts in a group of directories at home elsewhere."""
@@ -180,7 +185,7 @@ class Tally:
                 continue
             before = self._names.get(entry.ino, NO_NAMES)
             self._names[entry.ino] = Names(before.number + 1, entry.parent)
-            if entry.ino not in self._inodes and not entry.held:
+            if not self._is_there(entry.ino) and not entry.held:
                 self._add(_of_entry(Kind.DANGLING, group, entry))
 
     def add_chunks(self, node: str, chunks: Iterable[SurveyedChunk], led: frozenset[int]) -> None:
@@ -188,7 +193,8 @@ class Tally:
         for chunk in chunks:
             inode = self._inodes.get(chunk.ino)
             if inode is None:
-                self._add(Finding(Kind.LOST_CHUNKS, chunk.group, chunk.ino, node=node))
+                if not self._is_there(chunk.ino):
+                    self._add(Finding(Kind.LOST_CHUNKS, chunk.group, chunk.ino, node=node))
                 continue
             right = inode.layout.chunk_size and chunk_group(
                 Layout(*inode.layout), chunk.chunk, self._group_count
@@ -224,8 +230,9 @@ class Tally:
             if inode.type == FileType.DIRECTORY:
                 yield from self._judge_count(home_group(ino), ino, inode.entries)
         for (group, ino), entries in self._parts.items():
-            if ino not in self._inodes:
+            if not self._is_there(ino):
                 yield Finding(Kind.LOST_PART, group, ino, found=entries)
+            if ino not in self._inodes:
                 continue
             if group not in self._used.get(ino, ()):
                 yield Finding(Kind.UNKNOWN_PART, group, ino)
@@ -237,6 +244,9 @@ class Tally:
         counted = self._counted.get((group, ino), 0)
         if counted != entries:
             yield Finding(Kind.COUNT, group, ino, found=entries, expected=counted)
+
+    def _is_there(self, ino: int) -> bool:
+        return ino in self._inodes or ino in self._unreadable
 
     def _has(self, ino: int) -> bool:
         return ino % self._shares == self._share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
 import lmdb
@@ -58,17 +59,22 @@ class StoppedRows:
 @contextmanager
 def stopped_rows(cluster: benchfs.LocalCluster, map_of: ClusterMap) -> Iterator[StoppedRows]:
     """Stop all nodes, let their rows be changed, and start them again."""
-    for node in cluster.nodes:
-        node.stop()
-    with ExitStack() as stack:
+    with stopped(cluster), ExitStack() as stack:
         databases = {}
         for node in cluster.nodes:
             path = cluster.directory / node.node_id / "data/rows"
             database = Database(path, sync=False, schedule=_never)
             databases[node.node_id] = stack.enter_context(closing(database))
         yield StoppedRows(map_of, databases)
-    for node in cluster.nodes:
-        node.start()
+
+
+@contextmanager
+def stopped(cluster: benchfs.LocalCluster) -> Iterator[None]:
+    """Stop all nodes, and start them again."""
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda node: node.stop(), cluster.nodes))
+        yield
+        list(threads.map(lambda node: node.start(), cluster.nodes))
 
 
 def spoil_row(cluster: benchfs.LocalCluster, node_id: str, key: bytes) -> None:

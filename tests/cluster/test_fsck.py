@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,7 +14,7 @@ from benchfs.inode import FileType, home_group, make_ino
 from benchfsd import rows
 from benchfsd.inodes import new_inode
 from benchfsd.rows import NO_LAYOUT
-from tests.cluster.stopped_rows import spoil_row, stopped_rows
+from tests.cluster.stopped_rows import StoppedRows, spoil_row, stopped, stopped_rows
 
 CHUNK = 65536
 LEASE_SECONDS = 1
@@ -141,8 +142,8 @@ def test_a_wrong_link_count_is_set(cluster: benchfs.LocalCluster, fs: benchfs.Cl
     assert (fs.stat("/file").st_nlink, fs.stat("/file").st_ino) == (2, fs_ino)
 
 
-def ino_of(stored: object, name: bytes) -> int:
-    for _, key, value in stored.of_kind(rows.Kind.ENTRY):  # type: ignore[attr-defined]
+def ino_of(stored: StoppedRows, name: bytes) -> int:
+    for _, key, value in stored.of_kind(rows.Kind.ENTRY):
         if rows.name_of_entry_key(key) == name:
             return rows.decode_entry(value).ino
     raise AssertionError(f"no entry {name!r}")
@@ -212,11 +213,9 @@ def test_a_size_below_the_bytes_that_arrived_is_set(
     assert fs.read_bytes("/file") == content
 
 
-def wait_until(condition: object) -> None:
-    import time
-
+def wait_until(condition: Callable[[], bool]) -> None:
     give_up = time.monotonic() + 20
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.1)
 
@@ -261,13 +260,8 @@ def test_a_row_that_fails_its_check_is_told(
     fs.write_bytes("/file", b"x")
     ino = fs.stat("/file").st_ino
     node_id, key = map_of(fs).primary(home_group(ino)), rows.inode_key(home_group(ino), ino)
-    with stopped_rows(cluster, map_of(fs)):
-        pass
-    for node in cluster.nodes:
-        node.stop()
-    spoil_row(cluster, node_id, key)
-    for node in cluster.nodes:
-        node.start()
+    with stopped(cluster):
+        spoil_row(cluster, node_id, key)
 
     report = fs.fsck(REPAIR)
 

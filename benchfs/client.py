@@ -41,6 +41,7 @@ from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
 from benchfs.operations import Connected
 from benchfs.paths import ParsedPath, PathLike, display, parse
+from benchfs.quotas import QuotaMethods
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
@@ -79,7 +80,7 @@ _NOT_OPENED = {
 }
 
 
-class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
+class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods):
     """One client of one cluster, used from one event loop.
 
     `cluster`: a URL `benchfs://host:port[,host:port...]`, an instance's name or directory; the

@@ -101,7 +101,7 @@ class Parts:
         return AttributesReply(decode_inode(value))
 
     def set(self, message: SetPart) -> Empty:
-        """Note the rights that the directory has now."""
+        """Note the rights and the quota that the directory has now."""
         directory = message.attributes
         value = self._rows.get(part_key(self._group, directory.ino))
         if value is not None:
@@ -112,6 +112,7 @@ class Parts:
                         mode=directory.mode,
                         uid=directory.uid,
                         gid=directory.gid,
+                        quota=directory.quota,
                         atime_ns=directory.change,
                     )
                 )

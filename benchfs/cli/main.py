@@ -27,6 +27,7 @@ from benchfs.cli import (
     mkdir,
     mv,
     put,
+    quota,
     rm,
     stat,
     status,
@@ -45,6 +46,7 @@ for module in (up, down, status, doctor, ls, stat, cat, put, get, cp, mv, rm, mk
     app.command(name)(getattr(module, name))
 bench.app.command("rpc")(bench_rpc.rpc)
 app.add_typer(bench.app, name="bench")
+app.add_typer(quota.app, name="quota")
 
 
 @app.callback()

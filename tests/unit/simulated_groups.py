@@ -12,8 +12,17 @@ from typing import NamedTuple
 from benchfs.env import FixedEnv, fixed_env
 from benchfs.inode import ROOT_INO, FileType, home_group
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import Attributes, AttributesReply, Code, LayoutRecord, MakeInode, Open
+from benchfs.rpc.messages import (
+    Attributes,
+    AttributesReply,
+    Code,
+    GrantAllowanceReply,
+    LayoutRecord,
+    MakeInode,
+    Open,
+)
 from benchfsd import rows
+from benchfsd.allowances import ShortError
 from benchfsd.coordinator import Coordinator
 from benchfsd.namespace import Removed
 from benchfsd.participant import Participant
@@ -102,6 +111,13 @@ class SimulatedNode:
     async def _pause(self) -> None:
         for _ in range(self.cluster.pauses()):
             await asyncio.sleep(0)
+
+    async def obtain(self, short: ShortError) -> None:
+        """Whatever is wanted: limits are tested elsewhere."""
+        allowances = self.names.inodes.allowances
+        ask = allowances.begin_ask(short.quota, short.size, short.inodes)
+        granted = ask.used_bytes + ask.more_bytes, ask.used_inodes + ask.more_inodes
+        allowances.end_ask(ask, GrantAllowanceReply(ask.number, *granted))
 
     async def stored(self) -> None:
         self.cluster.step(self, self.group, "store")

@@ -57,7 +57,7 @@ class ShortError(RemoteError):
 class Allowances:
     """The allowances of one group."""
 
-    __slots__ = ("_asking", "_env", "_group", "_rows", "_usages")
+    __slots__ = ("_asking", "_env", "_group", "_number", "_rows", "_usages")
 
     def __init__(self, group: int, rows: Rows, env: Env) -> None:
         self._group = group
@@ -68,10 +68,15 @@ class Allowances:
             quota_of_usage_key(key): Usage._make(_USAGE.unpack(value))
             for key, value in rows.scan(kind_prefix(group, Kind.USAGE))
         }
+        self._number = max((usage.number for usage in self._usages.values()), default=0)
 
     def __bool__(self) -> bool:
         """Whether any inode of the group may have a quota."""
         return bool(self._usages)
+
+    def quotas(self) -> list[int]:
+        """The quotas of which anything is used here, or may be."""
+        return list(self._usages)
 
     def has(self, quota: int) -> bool:
         """Whether anything of a quota is used here, or may be."""
@@ -120,7 +125,7 @@ class Allowances:
         if reply is None or usage.number != ask.number:
             return
         if reply.number != ask.number:  # rows were lost with a machine: go on above it
-            self._put(ask.quota, usage._replace(number=reply.number))
+            self._number = max(self._number, reply.number)
             return
         self._put(ask.quota, usage._replace(granted_bytes=reply.bytes, granted_inodes=reply.inodes))
 
@@ -155,8 +160,8 @@ class Allowances:
     def _give_up(self, quota: int) -> Usage:
         usage = self.usage(quota)
         # numbers follow the clock, so that they grow even over rows that were lost
-        number = max(usage.number + 1, self._env.clock.time_ns())
-        usage = Usage(number, usage.bytes, usage.inodes, usage.bytes, usage.inodes)
+        self._number = max(self._number + 1, self._env.clock.time_ns())
+        usage = Usage(self._number, usage.bytes, usage.inodes, usage.bytes, usage.inodes)
         self._put(quota, usage)
         return usage
 

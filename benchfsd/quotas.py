@@ -106,8 +106,10 @@ class Quotas:
         ino, group, number, size, inodes, more_bytes, more_inodes = message
         quota = self.find(ino)
         last = self.grants(ino).get(group, NO_GRANT)
-        if number < last.number or (number == last.number and not again):
+        if number < last.number:
             return GrantAllowanceReply(last.number, 0, 0)
+        if number == last.number and not again:
+            return GrantAllowanceReply(*last)  # it was sent twice
         if quota is not None:
             self._put(ino, group, Grant(number, size, inodes))
         total_bytes, total_inodes = self.used(ino)

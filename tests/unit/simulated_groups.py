@@ -221,7 +221,7 @@ class Cluster:
         return self.make_directory(ROOT_INO, b"corner %d" % home, home)
 
     def state(self) -> State:
-        """What is stored; checks that directories count their entries."""
+        """What is stored; checks that directories count their entries, and quotas all of theirs."""
         entries: dict[tuple[int, bytes], int] = {}
         inodes, purged = {}, set()
         counts: dict[int, int] = {}
@@ -243,7 +243,23 @@ class Cluster:
             counts[part.ino] += part.entries
         for ino, count in counts.items():
             assert count == sum(parent == ino for parent, _ in entries), "a wrong count of entries"
+        self._require_counted(entries)
         return State(entries, inodes, frozenset(purged))
+
+    def _require_counted(self, entries: dict[tuple[int, bytes], int]) -> None:
+        quotas: dict[int, int] = {}
+        for group, node in self.nodes.items():
+            here = node.names.inodes
+            for quota in here.allowances.quotas():
+                counted = here.allowances.usage(quota)
+                here.recount(quota)
+                assert here.allowances.usage(quota) == counted, "a wrong count of a quota"
+            for _, value in node.rows.scan(rows.kind_prefix(group, Kind.INODE)):
+                inode = rows.decode_inode(value)
+                quotas[inode.ino] = inode.quota
+        if self.at_rest():
+            for (parent, _), ino in entries.items():
+                assert parent == ROOT_INO or quotas[ino] == quotas[parent], "the wrong quota"
 
     def at_rest(self) -> bool:
         """Whether no group holds or drives anything."""

@@ -36,6 +36,7 @@ class Scene:
         self.groups = [Allowances(number, self.rows[number], self.env) for number in range(GROUPS)]
 
     def restart(self, who: int) -> None:
+        self.env.clock.advance(0.001)  # numbers go on with the clock
         self.groups[who] = Allowances(who, self.rows[who], self.env)
 
     def recall(self, but: int | None = None) -> None:

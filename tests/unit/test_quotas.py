@@ -40,7 +40,9 @@ class Scene:
         self.groups[who] = Allowances(who, self.rows[who], self.env)
 
     def recall(self, but: int | None = None) -> None:
-        given = [group.give_back(QUOTA) for number, group in enumerate(self.groups) if number != but]
+        given = [
+            group.give_back(QUOTA) for number, group in enumerate(self.groups) if number != but
+        ]
         self.quotas.settle(QUOTA, [usage for usage in given if usage is not None])
 
     def use(self, who: int, size: int, inodes: int) -> None:

@@ -44,6 +44,7 @@ from benchfs.namespace import FoundLinkError, Names, Place
 from benchfs.open_inodes import OpenInodes
 from benchfs.operations import Connected
 from benchfs.paths import PathLike, display, parse
+from benchfs.quotas import QuotaMethods
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
@@ -84,7 +85,7 @@ _NOT_OPENED = {
 }
 
 
-class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, CheckMethods):
+class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, CheckMethods):
     """One client of one cluster, used from one event loop.
 
     `cluster`: a URL `benchfs://host:port[,host:port...]`, an instance's name or directory; the

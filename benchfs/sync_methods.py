@@ -1,7 +1,7 @@
-"""The synchronous client's methods about attributes, links, extended attributes and health.
+"""The synchronous client's methods about attributes, links, extended attributes, quotas, health.
 
 Each does what the method of the same name does in `benchfs/attributes.py`, `benchfs/links.py`,
-`benchfs/xattrs.py` or `benchfs/checking.py`, and returns when it is done.
+`benchfs/xattrs.py`, `benchfs/quotas.py` or `benchfs/checking.py`, and returns when it is done.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from benchfs.client import AsyncClient
 from benchfs.fsck import NodeScrub, Options, Report
 from benchfs.links import SPECIAL_MODE
 from benchfs.paths import PathLike
+from benchfs.quotas import Quota
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -122,6 +123,30 @@ class SyncMethods(ABC):
     def mknod(self, path: PathLike, mode: int = S_IFREG | 0o600) -> None:
         """Make a FIFO, a socket or an empty file."""
         self._run(self._client.mknod, path, mode)
+
+    # ------------------------------------------------------------ quotas
+
+    def set_quota(
+        self, path: PathLike, *, max_bytes: int | None = None, max_inodes: int | None = None
+    ) -> Quota:
+        """Limit what is in a directory and below it."""
+
+        async def set_quota() -> Quota:
+            return await self._client.set_quota(path, max_bytes=max_bytes, max_inodes=max_inodes)
+
+        return self._run(set_quota)
+
+    def get_quota(self, path: PathLike = "/") -> Quota | None:
+        """The quota that a path counts to, with its use."""
+        return self._run(self._client.get_quota, path)
+
+    def check_quota(self, path: PathLike = "/") -> Quota | None:
+        """As get_quota; the nodes count anew."""
+        return self._run(self._client.check_quota, path)
+
+    def clear_quota(self, path: PathLike) -> None:
+        """Remove the quota of a directory."""
+        self._run(self._client.clear_quota, path)
 
     # ------------------------------------------------------------ extended attributes
 

@@ -31,6 +31,8 @@ DIRECT_BYTES = 256 * 1024
 STAGE_BYTES = 1024 * 1024
 # Written bytes wait no longer than this for their sending, and the size for its report.
 LINGER_SECONDS = 1.0
+# Of a file with a quota the size is reported while it grows, so that more is refused soon.
+QUOTA_BYTES = 16 * 1024 * 1024
 STALE_WAIT_SECONDS = 0.01
 
 Data = bytes | bytearray | memoryview
@@ -81,6 +83,9 @@ class WriteBehind:
     async def write(self, data: Data, offset: int) -> None:
         """Take over `data`, to be written at `offset`; waits only for the budget."""
         self._raise_failure()
+        known = self._inode.attributes
+        if known.quota and self._acknowledged_end > known.size + QUOTA_BYTES:
+            await self._report(self._cluster.intent("write", self._inode.path, self._timeout))
         size = len(data)
         self.end = max(self.end, offset + size)
         self._mtime_ns = self._env.clock.time_ns()

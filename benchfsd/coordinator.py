@@ -8,11 +8,13 @@ waits for a hold while it has one: a change that meets another's hold is given u
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from benchfs.env import Env
 from benchfs.inode import ROOT_INO, FileType, home_group
+from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     Conclude,
     DropLink,
@@ -21,6 +23,7 @@ from benchfs.rpc.messages import (
     PreparedName,
     PrepareName,
     PrepareParent,
+    PrepareQuota,
     RemoveDirectory,
     Rename,
     RenameHow,
@@ -28,6 +31,7 @@ from benchfs.rpc.messages import (
     SealedDirectory,
     UserRecord,
 )
+from benchfsd.allowances import ShortError
 from benchfsd.holds import TOKEN_BYTES
 from benchfsd.renaming import Begun, RenamingNamespace
 from benchfsd.rights import SUPERUSER, User
@@ -53,6 +57,10 @@ class Peers(Protocol):
 
     async def ask(self, group: int, request: tuple[object, ...], reply: type[Answer]) -> Answer:
         """Any group's answer. RemoteError; UNAVAILABLE if its node does not answer in time."""
+        ...
+
+    async def obtain(self, short: ShortError) -> None:
+        """Get an allowance of which there was not enough. EDQUOT, NOT_READY, UNAVAILABLE."""
         ...
 
     async def stored(self) -> None:
@@ -112,7 +120,7 @@ class Coordinator:
     ) -> bytes:
         """Seal a wide directory and commit its removal. Returns the token, as `rename`."""
         names = self._peers.namespace(group)
-        token, entry = names.begin_remove(message, self._env.rng.token_bytes(TOKEN_BYTES))
+        token, entry, _ = names.begin_remove(message, self._env.rng.token_bytes(TOKEN_BYTES))
         asked: list[int] = []
         try:
             await self._seal(group, token, entry.ino, asked)
@@ -129,7 +137,7 @@ class Coordinator:
         self, group: int, message: Rename, begun: Begun, asked: list[int], user: User | None
     ) -> Entry | None:
         """Have all others prepare; notes in `asked` whom. Returns what has the new name."""
-        token, entry = begun
+        token, entry, quota = begun
         on_behalf = None if user is SUPERUSER else UserRecord(*user)
         parent, name, how = message.new_parent, message.new_name, message.how
         asked.append(message.new_group)
@@ -138,7 +146,7 @@ class Coordinator:
             PrepareName(token, group, parent, name, *entry, how, on_behalf),
             PreparedName,
         )
-        target = Entry(*found) if found.ino else None
+        target = Entry(*found[:3]) if found.ino else None
         if target is not None and target.ino == entry.ino:
             return target
         moved = _moved(message, entry, target)
@@ -151,10 +159,23 @@ class Coordinator:
             await self._peers.ask(
                 home_group(ino), PrepareParent(token, group, ino, new_parent, on_behalf), Empty
             )
+        if found.quota != quota:
+            await self._change_quota(group, begun, found.quota, how, asked)
         replaces = target is not None and how != RenameHow.EXCHANGE
         if target is not None and replaces and target.type == FileType.DIRECTORY:
             await self._seal(group, token, target.ino, asked)
         return target
+
+    async def _change_quota(
+        self, group: int, begun: Begun, quota: int, how: int, asked: list[int]
+    ) -> None:
+        """Have what gets another name count to the quota of that. EXDEV, EDQUOT."""
+        if how == RenameHow.EXCHANGE:
+            text = "the names have different quotas, and cannot be exchanged"
+            raise RemoteError(errno.EXDEV, text)
+        home = home_group(begun.entry.ino)
+        asked.append(home)
+        await self._peers.ask(home, PrepareQuota(begun.token, group, begun.entry.ino, quota), Empty)
 
     async def _seal(self, group: int, token: bytes, ino: int, asked: list[int]) -> None:
         """Seal all parts of a directory: its home first, from then on no part is added."""

@@ -54,6 +54,7 @@ from benchfsd.handlers.checking import Checking
 from benchfsd.handlers.links import HardLinks
 from benchfsd.handlers.locks import LockHandlers
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
+from benchfsd.handlers.quotas import AllowanceKeeper, QuotaHandlers
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
 from benchfsd.node import Node
@@ -199,7 +200,8 @@ class Daemon:
             root = node.namespace(home_group(ROOT_INO)).inodes
             root.format_root(config.superuser, os.getgid())
         self._purger = Purger(node)
-        self._changes = Changes(node, self._purger)
+        self._allowances = AllowanceKeeper(node)
+        self._changes = Changes(node, self._purger, self._allowances)
         self._hard_links = HardLinks(node, self._purger, self._changes)
         self._orphans = Orphans(node, self._purger)
         self._orphans.load()
@@ -273,7 +275,9 @@ class Daemon:
             **NameHandlers(node, self._changes, sizes).table(),
             **self._changes.table(),
             **of_inodes,
-            **wide.table(node, self._changes, of_inodes),
+            **{op: self._changes.patient(of_inodes[op]) for op in inodes.GROWING},
+            **wide.table(node, self._changes, self._allowances, of_inodes),
+            **QuotaHandlers(node, self._allowances).table(),
             **self._hard_links.table(),
             **opens.table(node, self._orphans),
             **xattrs.table(node),

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from benchfs.inode import FileType
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import Code, Outcome
 from benchfsd.rows import Kind, Rows, kind_prefix
@@ -32,6 +33,7 @@ class Role(IntEnum):
     PARENT = 4  # a directory is about to get another parent
     MOVES = 5  # nobody else may move directories
     DROPPED = 6  # a name was taken from an inode: not to be done again
+    QUOTA = 7  # an inode is about to count to another quota
 
 
 # What is kept until the change is over for everybody, however it ended.
@@ -47,9 +49,10 @@ class Prepared(NamedTuple):
     ino: int  # NAME: what the name is to stand for; else the inode it is about
     type: int = 0  # NAME: of the inode
     fanout: int = 0  # NAME: of the inode
-    parent: int = 0  # NAME: the directory; PARENT: the new parent
+    parent: int = 0  # NAME: the directory; PARENT: the new parent; QUOTA: the new quota
     name: bytes = b""
     exchange: bool = False  # NAME: what has the name gets the other one
+    size: int = 0  # QUOTA: bytes that count to the new one already
 
 
 class Move(NamedTuple):
@@ -200,7 +203,7 @@ class Holds:
                 arriving.pop(prepared.name, None)
                 if not arriving:
                     del self._arriving[prepared.parent]
-            elif prepared.role is Role.DIRECTORY:
+            elif _seals(prepared):
                 self.sealed.pop(prepared.ino, None)
                 self.version += 1
             elif prepared.role is Role.MOVES:
@@ -223,7 +226,7 @@ class Holds:
         if prepared.role is Role.NAME:
             self.names[prepared.parent, prepared.name] = prepared.token
             self._arriving[prepared.parent][prepared.name] = prepared.token
-        elif prepared.role is Role.DIRECTORY:
+        elif _seals(prepared):
             self.sealed[prepared.ino] = prepared.token
         elif prepared.role is Role.MOVES:
             self.mover = prepared.token
@@ -235,6 +238,12 @@ class Holds:
     def _release(self, token: bytes) -> None:
         for callback in self._waiting.pop(token, ()):
             callback()
+
+
+def _seals(prepared: Prepared) -> bool:
+    """Whether nothing may be made in a directory meanwhile."""
+    moves = prepared.role is Role.QUOTA and prepared.type == FileType.DIRECTORY
+    return moves or prepared.role is Role.DIRECTORY
 
 
 def _move_key(group: int, token: bytes) -> bytes:

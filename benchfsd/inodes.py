@@ -36,8 +36,10 @@ from benchfs.rpc.messages import (
     SetAttributes,
     Truncate,
 )
+from benchfsd import quotas
+from benchfsd.allowances import Allowances
 from benchfsd.attributes import PERMISSION_BITS, changed
-from benchfsd.holds import Holds
+from benchfsd.holds import Holds, Role
 from benchfsd.intents import Intents
 from benchfsd.rights import SUPERUSER, User, may_access, require_access, unprivileged
 from benchfsd.rows import (
@@ -75,7 +77,7 @@ class Inodes:
 
     __slots__ = (
         *("_env", "_holds", "_intents", "_next_counter", "_reserved_counter", "_rows"),
-        "group",
+        *("allowances", "group"),
     )
 
     def __init__(self, group: int, rows: Rows, env: Env, intents: Intents, holds: Holds) -> None:
@@ -84,6 +86,7 @@ class Inodes:
         self._env = env
         self._intents = intents
         self._holds = holds
+        self.allowances = Allowances(group, rows, env)
         self._next_counter = self._reserved_counter = 0
 
     # ------------------------------------------------------------------------- rows
@@ -106,6 +109,12 @@ class Inodes:
 
     def delete(self, ino: int) -> None:
         """Remove the inode with all that hangs on it. Its number is never used again."""
+        if self.allowances:  # else no inode of the group has a quota
+            inode = self.find(ino)
+            if inode is not None and inode.quota:
+                self.allowances.charge(inode.quota, -inode.size, -1)
+                if inode.quota == ino:
+                    quotas.forget(self._rows, self.group, ino)
         self._rows.delete(inode_key(self.group, ino))
         self._rows.delete(target_key(self.group, ino))
         self._rows.delete(xattrs_key(self.group, ino))
@@ -175,7 +184,8 @@ class Inodes:
         and mtime alone would hide some. Writing by anybody but the superuser takes setuid and
         setgid from the file. A report from before the last truncation changes nothing, as its
         bytes were cut. Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG;
-        NOT_READY for a truncation that is not finished, ESTALE for one that never began here.
+        NOT_READY for a truncation that is not finished, ESTALE for one that never began here;
+        ShortError.
         """
         inode = self._file(message.ino)
         if message.truncation < inode.truncation:
@@ -188,6 +198,7 @@ class Inodes:
                 f"not {message.truncation}",
             )
         _check_size(message.end, inode.layout)
+        self._grow(inode, message.end - inode.size)
         inode = inode._replace(
             mode=_mode_after_writing(inode, user),
             size=max(inode.size, message.end),
@@ -203,11 +214,12 @@ class Inodes:
 
         The size grows at once: until they are written, and for ever if they never are, the bytes
         are a hole. Setuid and setgid go as by `report_size`. ENOENT; EISDIR; EINVAL; EFBIG;
-        NOT_READY while a truncation is unfinished.
+        NOT_READY while a truncation is unfinished; ShortError.
         """
         inode = self._file(message.ino)
         _check_size(inode.size + message.length, inode.layout)
         self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
+        self._grow(inode, message.length)
         now_ns = self._env.clock.time_ns()
         grown = inode._replace(
             mode=_mode_after_writing(inode, user),
@@ -226,11 +238,13 @@ class Inodes:
 
         The chunks are to be cut under that epoch, then `commit_truncate`. `call` is whom the
         recovery is to answer. ENOENT; EISDIR; EINVAL; EFBIG; NOT_READY while another truncation
-        of the file is unfinished.
+        of the file is unfinished; ShortError for a new size that is greater.
         """
         inode = self._file(message.ino)
         _check_size(message.size, inode.layout)
         self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
+        growth = max(0, message.size - inode.size)
+        self._grow(inode, growth)
         intent = Intent(
             kind=IntentKind.TRUNCATE,
             ino=inode.ino,
@@ -238,6 +252,8 @@ class Inodes:
             truncation=inode.truncation + 1,
             size=message.size,
             layout=inode.layout,
+            quota=inode.quota,
+            charged=growth if inode.quota else 0,
         )
         self._intents.add(intent)
         mode = _mode_after_writing(inode, user)
@@ -252,8 +268,11 @@ class Inodes:
         ENOENT if the file was removed meanwhile; the intent is finished then too.
         """
         pending = self._intents.finish(intent)  # also if the file is gone: nothing is left to do
+        if pending:
+            self.allowances.charge(intent.quota, -intent.charged, 0)
         inode = self.get(intent.ino)
         if pending:
+            self.allowances.charge(inode.quota, intent.size - inode.size, 0)
             now_ns = self._env.clock.time_ns()
             inode = inode._replace(
                 size=intent.size,
@@ -264,6 +283,31 @@ class Inodes:
             )
             self.put(inode)
         return AttributesReply(inode)
+
+    def _grow(self, inode: Attributes, size: int) -> None:
+        """Count that a file gets longer. ShortError."""
+        if inode.quota and size > 0:
+            self.allowances.require(inode.quota, size, 0)
+            self.allowances.charge(inode.quota, size, 0)
+
+    def mark(self, inode: Attributes, quota: int) -> Attributes:
+        """Have an inode count to another quota, whatever that allows."""
+        if inode.quota == quota:
+            return inode
+        self.allowances.charge(inode.quota, -inode.size, -1)
+        self.allowances.charge(quota, inode.size, 1)
+        inode = inode._replace(quota=quota, change=inode.change + 1)
+        self.put(inode)
+        return inode
+
+    def recount(self, quota: int) -> None:
+        """Count anew what this group uses of a quota."""
+        arriving = [
+            prepared.size
+            for prepared in self._holds.all_prepared()
+            if prepared.role is Role.QUOTA and prepared.parent == quota
+        ]
+        self.allowances.recount(quota, arriving)
 
     def _file(self, ino: int) -> Attributes:
         inode = self.get(ino)
@@ -285,7 +329,11 @@ class Inodes:
         return root
 
     def make_inode(self, message: MakeInode) -> AttributesReply:
-        """Make a directory's inode in this group. Its entry is made by the parent's group."""
+        """Make a directory's inode in this group. Its entry is made by the parent's group.
+
+        ShortError.
+        """
+        self.allowances.require(message.quota, 0, 1)
         inode = self._new_directory(
             self.allocate(),
             message.parent,
@@ -293,11 +341,20 @@ class Inodes:
             message.uid,
             message.gid,
             max(1, message.fanout),
+            message.quota,
         )
+        self.allowances.charge(message.quota, 0, 1)
         return AttributesReply(inode)
 
     def _new_directory(  # noqa: PLR0917 (the parts of an inode)
-        self, ino: int, parent: int, mode: int, uid: int, gid: int, fanout: int = 1
+        self,
+        ino: int,
+        parent: int,
+        mode: int,
+        uid: int,
+        gid: int,
+        fanout: int = 1,
+        quota: int = 0,
     ) -> Attributes:
         inode = new_inode(
             ino,
@@ -307,6 +364,7 @@ class Inodes:
             gid=gid,
             now_ns=self._env.clock.time_ns(),
             layout=NO_LAYOUT,
+            quota=quota,
         )._replace(parent=parent, fanout=fanout)
         self.put(inode)
         return inode
@@ -348,6 +406,7 @@ def new_inode(
     gid: int,
     now_ns: int,
     layout: LayoutRecord,
+    quota: int = 0,
 ) -> Attributes:
     """An inode that begins now, with one link and no bytes."""
     return Attributes(
@@ -367,6 +426,7 @@ def new_inode(
         entries=0,
         fanout=0,
         layout=layout,
+        quota=quota,
     )
 
 

@@ -106,6 +106,7 @@ class Links:
     ) -> AttributesReply:
         names = self._names
         directory = names.check_absent(parent, name)
+        names.inodes.allowances.require(directory.quota, size, 1)
         mode, gid = inherit(directory.mode, directory.gid, mode, gid, directory=False)
         inode = new_inode(
             names.inodes.allocate(),
@@ -115,8 +116,10 @@ class Links:
             gid=gid,
             now_ns=self._env.clock.time_ns(),
             layout=NO_LAYOUT,
+            quota=directory.quota,
         )._replace(size=size)
         names.inodes.put(inode)
+        names.inodes.allowances.charge(directory.quota, size, 1)
         names.add_entry(parent, name, inode.ino, file_type)
         return AttributesReply(inode)
 
@@ -124,11 +127,11 @@ class Links:
 
     def link(self, message: Link) -> AttributesReply:
         """Name an inode that is at home in this group. Errors of `check_absent`; ENOENT, EPERM
-        for a directory, EMLINK.
+        for a directory, EMLINK; EXDEV if the inode's quota is not the directory's.
         """
         parent, name, ino = message
-        self._names.check_absent(parent, name)
-        linked = self._count_up(ino, name)
+        directory = self._names.check_absent(parent, name)
+        linked = self._count_up(ino, directory.quota, name)
         self._names.add_entry(parent, name, ino, FileType(linked.attributes.type))
         return linked
 
@@ -137,12 +140,20 @@ class Links:
         another link of the inode is made through this group.
         """
         parent, name, ino = message
-        self._names.check_absent(parent, name)
+        directory = self._names.check_absent(parent, name)
         intents = self._names.intents
         for kind in (IntentKind.LINK, IntentKind.SETTLE):
             intents.require_none(kind, ino, name)
         token = int.from_bytes(self._env.rng.token_bytes(TOKEN_BYTES), "big")
-        intent = Intent(IntentKind.LINK, ino, call, parent=parent, name=name, token=token)
+        intent = Intent(
+            IntentKind.LINK,
+            ino,
+            call,
+            parent=parent,
+            name=name,
+            token=token,
+            quota=directory.quota,
+        )
         intents.add(intent)
         return intent
 
@@ -163,12 +174,15 @@ class Links:
     # ------------------------------------------------------- the count, at the inode's home
 
     def change_links(self, message: ChangeLinks) -> AttributesReply:
-        """Count a name in another group, once for each token. ENOENT, EMLINK; EPERM: no file."""
-        ino, token = message
+        """Count a name in another group, once for each token.
+
+        ENOENT, EMLINK, EXDEV; EPERM for a directory.
+        """
+        ino, token, quota = message
         key = link_change_key(self._names.group, ino, token)
         if self._rows.get(key) is not None:
             return AttributesReply(self._names.inodes.get(ino))
-        linked = self._count_up(ino)
+        linked = self._count_up(ino, quota)
         self._rows.put(key, b"")
         return linked
 
@@ -188,12 +202,14 @@ class Links:
         self._rows.delete(key)
         return purge
 
-    def _count_up(self, ino: int, name: bytes = b"") -> AttributesReply:
+    def _count_up(self, ino: int, quota: int, name: bytes = b"") -> AttributesReply:
         inode = self._names.inodes.get(ino)
         if not inode.nlink:
             raise RemoteError(errno.ENOENT, "the file has lost its last name", name)
         if inode.type == FileType.DIRECTORY:
             raise RemoteError(errno.EPERM, "a directory has one name", name)
+        if inode.quota != quota:
+            raise RemoteError(errno.EXDEV, "the names would have different quotas", name)
         if inode.nlink >= LINKS_MOST:
             raise RemoteError(errno.EMLINK, f"the file has {inode.nlink} names", name)
         inode = inode._replace(

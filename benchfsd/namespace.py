@@ -73,6 +73,7 @@ from benchfsd.rows import (
     name_of_entry_key,
     orphan_key,
     part_key,
+    quota_of_inode,
     rights_of_inode,
     type_of_inode,
 )
@@ -175,7 +176,8 @@ class Namespace:
         """The entry, made with a new file if it is missing and `create` is set.
 
         What is there may be a directory or a symlink: the client decides what that means.
-        ENOENT, ENOTDIR; EEXIST if `exclusive` too; EINVAL for a layout or a name that cannot be.
+        ENOENT, ENOTDIR; EEXIST if `exclusive` too; EINVAL for a layout or a name that cannot be;
+        ShortError.
         """
         parent, name = message.parent, message.name
         if self.holds.names:
@@ -192,6 +194,9 @@ class Namespace:
         require_name(name)
         _require_layout(message.layout, name)
         self.holds.require_unsealed(parent, name)
+        quota = quota_of_inode(directory)
+        if quota:
+            self.inodes.allowances.require(quota, 0, 1)
         now_ns = self._env.clock.time_ns()
         mode, gid = inherit(
             *mode_and_gid_of_inode(directory), message.mode, message.gid, directory=False
@@ -204,8 +209,11 @@ class Namespace:
             gid=gid,
             now_ns=now_ns,
             layout=message.layout,
+            quota=quota,
         )
         self.inodes.put(inode)
+        if quota:
+            self.inodes.allowances.charge(quota, 0, 1)
         self._put_entry(parent, directory, name, Entry(inode.ino, inode.type), now_ns)
         return OpenReply(inode.ino, inode.type, created=True, attributes=inode)
 
@@ -250,6 +258,10 @@ class Namespace:
         self._put_entry(parent, directory, name, Entry(ino, file_type, fanout), now_ns)
 
     # --------------------------------------------------------------------- removing
+
+    def quota_of(self, parent: int, name: bytes) -> int:
+        """The quota of what is in a directory. ENOENT, ENOTDIR."""
+        return quota_of_inode(self._directory(parent, name))
 
     def remove_entry(self, parent: int, name: bytes, ino: int) -> None:
         """Take the name from an inode. ENOENT if `name` is not, or no longer, this inode; Held."""

@@ -10,6 +10,7 @@ import asyncio
 import errno
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from weakref import WeakValueDictionary
 
 import msgpack
@@ -30,6 +31,7 @@ from benchfsd.guard import Guard
 from benchfsd.links import Links
 from benchfsd.locks import LockTable
 from benchfsd.mode import Mode
+from benchfsd.moves import wake
 from benchfsd.opens import Opens
 from benchfsd.renaming import RenamingNamespace
 from benchfsd.slots import Slots
@@ -236,6 +238,12 @@ class Node:
             raise ConnectionLostError("the node has not been up yet", sent=False)
         node: NodeEntry = self.map.node(node_id)
         return Peer(node_id, node.addresses)
+
+    async def stored(self) -> None:
+        """Return when the batch of this turn has committed."""
+        done: asyncio.Future[None] = self.loop.create_future()
+        self.database.on_commit(partial(wake, done))
+        await done
 
     # ------------------------------------------------------------ background work
 

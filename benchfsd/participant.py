@@ -23,12 +23,14 @@ from benchfs.rpc.messages import (
     PreparedName,
     PrepareName,
     PrepareParent,
+    PrepareQuota,
     RegisterPart,
     RenameHow,
     SealDirectory,
     SetPart,
 )
 from benchfsd.access import arrival, require_owner
+from benchfsd.allowances import ShortError
 from benchfsd.coordinator import Peers
 from benchfsd.moves import Moves
 from benchfsd.namespace import Removed, UnregisteredError
@@ -56,6 +58,8 @@ class Participant:
                 return await self._prepare_name(group, message)
             case PrepareParent():
                 return names.prepare_parent(message)
+            case PrepareQuota():
+                return await self._prepare_quota(group, message)
             case SealDirectory():
                 return names.seal_directory(message)
             case LockMoves():
@@ -89,6 +93,13 @@ class Participant:
                 return names.prepare_name(message)
             except UnregisteredError as missing:
                 await register(self._peers, group, missing.ino)
+
+    async def _prepare_quota(self, group: int, message: PrepareQuota) -> Empty:
+        while True:
+            try:
+                return self._peers.namespace(group).prepare_quota(message)
+            except ShortError as short:
+                await self._peers.obtain(short)
 
     async def _require_arrival(self, names: RenamingNamespace, message: PrepareName) -> None:
         user = SUPERUSER if message.user is None else User(*message.user)

@@ -105,7 +105,7 @@ class Parts:
         return AttributesReply(decode_inode(value))
 
     def set(self, message: SetPart) -> Empty:
-        """Note the rights that the directory has now; no later mtime than it has there."""
+        """Note rights and quota that the directory has now; no later mtime than it has there."""
         directory = message.attributes
         value = self._rows.get(part_key(self._group, directory.ino))
         if value is not None:
@@ -117,6 +117,7 @@ class Parts:
                         uid=directory.uid,
                         gid=directory.gid,
                         mtime_ns=min(part.mtime_ns, directory.mtime_ns),
+                        quota=directory.quota,
                         atime_ns=directory.change,
                     )
                 )

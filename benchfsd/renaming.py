@@ -7,6 +7,7 @@ group, which `benchfsd/coordinator.py` puts together:
     begin_rename   at the old name    it is held, nobody else may change it
     prepare_name   at the new name    it is held, look-ups of it wait
     prepare_parent, seal_directory    where a directory moves, or an empty one is replaced
+    prepare_quota  at the inode       it counts to the quota of its new directory too
     commit         at the old name    the entry goes: this decides
     conclude       everywhere else    the new entry is there, what it replaced is gone
 
@@ -28,6 +29,7 @@ from benchfs.rpc.messages import (
     PreparedName,
     PrepareName,
     PrepareParent,
+    PrepareQuota,
     RemoveDirectory,
     Rename,
     RenameHow,
@@ -38,7 +40,15 @@ from benchfsd.holds import Move, Prepared, Role
 from benchfsd.namespace import Holders, Namespace, Removed, require_name
 from benchfsd.parts import Parts
 from benchfsd.rights import User, require_access
-from benchfsd.rows import Entry, IntentKind, Rows, encode_entry, entry_key, part_key
+from benchfsd.rows import (
+    Entry,
+    IntentKind,
+    Rows,
+    encode_entry,
+    entry_key,
+    part_key,
+    quota_of_inode,
+)
 
 NOTHING = Removed(Empty(), None)
 
@@ -48,6 +58,7 @@ class Begun(NamedTuple):
 
     token: bytes
     entry: Entry
+    quota: int = 0  # of the directory of the old name
 
 
 class RenamingNamespace(Namespace):
@@ -81,6 +92,8 @@ class RenamingNamespace(Namespace):
         target = self._find(new_parent, new_name)
         if not _require_possible(entry, target, how, new_name):
             return NOTHING
+        if quota_of_inode(directory) != quota_of_inode(new_directory):
+            return None
         self._require_staying(entry, target, name)
         if parent != new_parent and _moves_directory(entry, target, how):
             return None
@@ -128,11 +141,11 @@ class RenamingNamespace(Namespace):
         _how(message.how, name)
         require_name(message.new_name)
         self.holds.require_free(parent, name)
-        self._directory(parent, name)
+        directory = self._directory(parent, name)
         entry = self._entry(parent, name)
         self._require_staying(entry, None, name)
         self.holds.put_move(Move(token, parent=parent, name=name))
-        return Begun(token, entry)
+        return Begun(token, entry, quota_of_inode(directory))
 
     def commit(
         self, token: bytes, becomes: Entry | None, groups: tuple[int, ...], *, moves: bool
@@ -175,7 +188,7 @@ class RenamingNamespace(Namespace):
                 Prepared(token, Role.NAME, coordinator, *entry, parent, name, exchange)
             )
         target = self._find(parent, name)
-        return PreparedName(*(target or Entry(0, 0)))
+        return PreparedName(*(target or Entry(0, 0)), quota=self.quota_of(parent, name))
 
     def prepare_parent(self, message: PrepareParent) -> Empty:
         """Get ready to give a directory another parent. ENOENT; EACCES for who may not write it."""
@@ -189,6 +202,41 @@ class RenamingNamespace(Namespace):
                 message.coordinator,
                 message.ino,
                 parent=message.parent,
+            )
+        )
+        return Empty()
+
+    def prepare_quota(self, message: PrepareQuota) -> Empty:
+        """Get ready to count a file or an empty directory to another quota: it counts to both.
+
+        EXDEV for a file with several names, a directory that is not empty, wide, or has a quota
+        of its own; ENOENT; Held; ShortError.
+        """
+        token, coordinator, ino, quota = message
+        if self.holds.prepared(token, Role.QUOTA):
+            return Empty()
+        inode = self.inodes.get(ino)
+        if inode.type != FileType.DIRECTORY:
+            alone = inode.nlink <= 1
+        else:
+            alone = inode.fanout <= 1 and not inode.entries and inode.quota != ino
+        if not alone:
+            text = "the names have different quotas, and this cannot be counted to both"
+            raise RemoteError(errno.EXDEV, text)
+        if inode.type == FileType.DIRECTORY:
+            self.inodes.require_empty(ino)
+        allowances = self.inodes.allowances
+        allowances.require(quota, inode.size, 1)
+        allowances.charge(quota, inode.size, 1)
+        self.holds.prepare(
+            Prepared(
+                token,
+                Role.QUOTA,
+                coordinator,
+                ino,
+                inode.type,
+                parent=quota,
+                size=inode.size,
             )
         )
         return Empty()
@@ -223,6 +271,8 @@ class RenamingNamespace(Namespace):
         now_ns = self._env.clock.time_ns()
         removed: list[Removed] = []
         for prepared in self.holds.conclude(token, commit=commit):
+            if prepared.role is Role.QUOTA:
+                self.inodes.allowances.charge(prepared.parent, -prepared.size, -1)
             if not commit:
                 continue
             if prepared.role is Role.NAME:
@@ -231,6 +281,10 @@ class RenamingNamespace(Namespace):
                 self._drop_directory(prepared.ino)
             elif prepared.role is Role.PARENT:
                 self._set_parent(prepared, now_ns)
+            elif prepared.role is Role.QUOTA:
+                moved = self.inodes.find(prepared.ino)
+                if moved is not None:
+                    self.inodes.mark(moved, prepared.parent)
         return removed
 
     def _drop_directory(self, ino: int) -> None:

@@ -21,6 +21,9 @@ no database and no rules: what may be stored is decided in `benchfsd/namespace.p
     PART      ino                           of a directory at home elsewhere: as an INODE
     USED      ino, group                    empty: the group has a part of the directory
     ORPHAN    ino                           empty; an inode without names, kept while it is open
+    QUOTA     ino                           see benchfsd/quotas.py
+    GRANT     ino, group                    see benchfsd/quotas.py
+    USAGE     ino of a quota                see benchfsd/allowances.py
 """
 
 from __future__ import annotations
@@ -79,6 +82,9 @@ class Kind(IntEnum):
     PART = 22
     USED = 23
     ORPHAN = 24
+    QUOTA = 30
+    GRANT = 31
+    USAGE = 32
 
 
 class IntentKind(IntEnum):
@@ -138,6 +144,8 @@ class Intent(NamedTuple):
     parent: int = 0  # RMDIR and LINK: the directory of the entry
     name: bytes = b""  # RMDIR and LINK: the entry
     token: int = 0  # LINK and SETTLE: of the change of the count
+    quota: int = 0  # TRUNCATE: that `charged` is of; LINK: of the directory of the entry
+    charged: int = 0  # TRUNCATE: bytes that count to the quota ahead of the new size
 
 
 NO_SESSION = b"\0" * SESSION_BYTES
@@ -249,6 +257,27 @@ def chunk_of_key(key: bytes) -> tuple[int, int, int]:
     return group, ino, index
 
 
+def quota_key(group: int, ino: int) -> bytes:
+    """The quota of the directory `ino`."""
+    return _pack_ino_key(group, Kind.QUOTA, ino)
+
+
+def grant_prefix(group: int, quota: int) -> bytes:
+    """What the keys of all groups with an allowance of a quota start with."""
+    return _pack_ino_key(group, Kind.GRANT, quota)
+
+
+def usage_key(group: int, quota: int) -> bytes:
+    """What the inodes of this group use of a quota."""
+    return _pack_ino_key(group, Kind.USAGE, quota)
+
+
+def quota_of_usage_key(key: bytes) -> int:
+    """The quota in a key that `usage_key` made."""
+    quota: int = _INO_KEY.unpack(key)[2]
+    return quota
+
+
 def target_key(group: int, ino: int) -> bytes:
     """What the symbolic link `ino` says."""
     return _pack_ino_key(group, Kind.TARGET, ino)
@@ -281,17 +310,19 @@ _ENTRY = struct.Struct("<QBH")
 _COUNTER = struct.Struct("<Q")
 _SLOT = struct.Struct("<QB")
 
-# The fields of Attributes in their order, then those of its layout. What each create and
+# The fields of Attributes in their order, with those of its layout. What each create and
 # look-up needs of a directory is read and changed in place, at these offsets.
-_INODE = struct.Struct("<QBHIIIQIqqqQQQHIHH")
+_INODE = struct.Struct("<QBHIIIQIqqqQQQHIHHQ")
 _TYPE_OFFSET = struct.calcsize("<Q")
 _RIGHTS = struct.Struct("<BHIII")  # type, mode, nlink, uid, gid
 _RIGHTS_OFFSET = struct.calcsize("<Q")
 _CHURN = struct.Struct("<qqQQQ")  # mtime, ctime, change, parent, entries
 _CHURN_OFFSET = struct.calcsize("<QBHIIIQIq")
-_PLAIN_FIELDS = len(Attributes._fields) - 1  # all but the layout
+_QUOTA = struct.Struct("<Q")
+_QUOTA_OFFSET = struct.calcsize("<QBHIIIQIqqqQQQHIHH")
+_PLAIN_FIELDS = Attributes._fields.index("layout")  # those before it
 
-_INTENT = struct.Struct(f"<QB?{SESSION_BYTES}sHQIQIHHQQ")
+_INTENT = struct.Struct(f"<QB?{SESSION_BYTES}sHQIQIHHQQQQ")
 
 
 def encode_entry(ino: int, file_type: int, fanout: int = 0) -> bytes:
@@ -307,15 +338,15 @@ def decode_entry(value: bytes) -> Entry:
 def encode_inode(inode: Attributes) -> bytes:
     """The value of an inode."""
     chunk_size, first, stripe = inode.layout
-    value = _INODE.pack(*inode[:_PLAIN_FIELDS], chunk_size, first, len(stripe))
+    value = _INODE.pack(*inode[:_PLAIN_FIELDS], chunk_size, first, len(stripe), inode.quota)
     return value + _encode_stripe(stripe) if stripe else value
 
 
 def decode_inode(value: bytes) -> Attributes:
     """What `encode_inode` made. struct.error if it is not that."""
-    *fields, chunk_size, first, stripe_length = _INODE.unpack_from(value)
+    *fields, chunk_size, first, stripe_length, quota = _INODE.unpack_from(value)
     stripe = _decode_stripe(value, _INODE.size, stripe_length)
-    return Attributes._make((*fields, LayoutRecord(chunk_size, first, stripe)))
+    return Attributes._make((*fields, LayoutRecord(chunk_size, first, stripe), quota))
 
 
 def type_of_inode(value: bytes) -> int:
@@ -333,6 +364,12 @@ def rights_of_inode(value: bytes) -> Rights:
     """Type and owner in an inode's value, without decoding the rest."""
     file_type, mode, _nlink, uid, gid = _RIGHTS.unpack_from(value, _RIGHTS_OFFSET)
     return Rights(file_type, mode, uid, gid)
+
+
+def quota_of_inode(value: bytes) -> int:
+    """The quota in an inode's value, without decoding the rest."""
+    quota: int = _QUOTA.unpack_from(value, _QUOTA_OFFSET)[0]
+    return quota
 
 
 def inode_with_entry_change(value: bytes, now_ns: int, delta: int) -> bytes:
@@ -375,7 +412,7 @@ def encode_intent(intent: Intent) -> bytes:
     head = _INTENT.pack(
         *(intent.ino, intent.kind, intent.call is not None, session, slot, sequence),
         *(intent.truncation, intent.size, chunk_size, first, len(stripe)),
-        *(intent.parent, intent.token),
+        *(intent.parent, intent.token, intent.quota, intent.charged),
     )
     return head + _encode_stripe(stripe) + intent.name
 
@@ -384,7 +421,7 @@ def decode_intent(value: bytes) -> Intent:
     """What `encode_intent` made. struct.error or ValueError if it is not that."""
     fields = _INTENT.unpack_from(value)
     ino, kind, has_call, session, slot, sequence = fields[:6]
-    truncation, size, chunk_size, first, stripe_length, parent, token = fields[6:]
+    truncation, size, chunk_size, first, stripe_length, parent, token, quota, charged = fields[6:]
     stripe = _decode_stripe(value, _INTENT.size, stripe_length)
     return Intent(
         kind=IntentKind(kind),
@@ -396,6 +433,8 @@ def decode_intent(value: bytes) -> Intent:
         parent=parent,
         name=value[_INTENT.size + 2 * stripe_length :],
         token=token,
+        quota=quota,
+        charged=charged,
     )
 
 

@@ -8,6 +8,7 @@ A node that does not answer in time is left out: then the size is what the write
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
@@ -15,6 +16,7 @@ from benchfs.inode import home_group
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import Attributes, FileEnd, FileEndReply, ReportSize
 from benchfs.rpc.server import Reply
+from benchfsd.allowances import ShortError
 from benchfsd.node import Node
 
 FRESH_SECONDS = 0.1
@@ -66,7 +68,8 @@ class LiveSizes:
                 continue
             if end.truncation == inode.truncation and end.end > inode.size:
                 now_ns = self._node.env.clock.time_ns()
-                inodes.report_size(ReportSize(ino, end.truncation, end.end, now_ns))
+                with contextlib.suppress(ShortError):  # then the writer's report is refused
+                    inodes.report_size(ReportSize(ino, end.truncation, end.end, now_ns))
 
     async def _end_at(self, node_id: str, inode: Attributes) -> FileEndReply | None:
         node, chunk_size = self._node, inode.layout.chunk_size

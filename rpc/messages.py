@@ -92,6 +92,13 @@ class Op(IntEnum):
     FIND_ENTRIES = 127
     VERIFY_CHUNKS = 128
     REPAIR = 129
+    SET_QUOTA = 130
+    GET_QUOTA = 131
+    CLEAR_QUOTA = 132
+    MARK_INODES = 133
+    GRANT_ALLOWANCE = 134
+    RECALL_ALLOWANCES = 135
+    PREPARE_QUOTA = 136
 
 
 class Code(IntEnum):
@@ -195,6 +202,7 @@ class Attributes(NamedTuple):
     entries: U64  # in a directory; 0 for others
     fanout: U16  # shards of a directory's entries; 0 for others
     layout: LayoutRecord
+    quota: U64 = 0  # the directory whose quota it counts to; 0: none
 
 
 class EntryRecord(NamedTuple):
@@ -565,6 +573,7 @@ class MakeInode(NamedTuple):
     uid: U32
     gid: U32
     fanout: U16
+    quota: U64 = 0  # of the parent
 
 
 class ChangeLinks(NamedTuple):
@@ -572,6 +581,7 @@ class ChangeLinks(NamedTuple):
 
     ino: U64
     token: U64  # it counts once, however often it comes
+    quota: U64 = 0  # of the directory that gets the name; EXDEV if the inode has another
 
 
 class SettleLinks(NamedTuple):
@@ -729,6 +739,7 @@ class PreparedName(NamedTuple):
     ino: U64  # 0: nothing
     type: U8
     fanout: U16
+    quota: U64 = 0  # of the directory
 
 
 class PrepareParent(NamedTuple):
@@ -810,6 +821,116 @@ class DropLink(NamedTuple):
     token: Token
     coordinator: U16
     ino: U64
+
+
+class PrepareQuota(NamedTuple):
+    """Get ready to count a file or an empty directory to another quota; EXDEV for all else."""
+
+    token: Token
+    coordinator: U16
+    ino: U64
+    quota: U64  # 0: none
+
+
+# ---------------------------------------------------------------- quotas
+#
+# A quota is known by the inode of the directory that it was set on, and kept in that directory's
+# home group. The groups of the inodes that count to it are granted allowances.
+
+
+class SetQuota(NamedTuple):
+    """To the directory's home group: limit what is made below it from now on."""
+
+    ino: U64
+    path: Path  # of the directory, as texts are to call it
+    bytes: U64  # 2^63 - 1: no limit
+    inodes: U64  # 2^63 - 1: no limit
+    marked: Bool  # what was there before counts to it by now
+
+
+class GetQuota(NamedTuple):
+    """To the directory's home group: the quota and its use, asked of all nodes; ENOENT."""
+
+    ino: U64
+    recount: Bool  # have the nodes count their inodes anew
+
+
+class QuotaReply(NamedTuple):
+    """A quota. `exact`: every node has answered; else what it may use counts as used."""
+
+    ino: U64
+    path: Path
+    bytes: U64
+    inodes: U64
+    marked: Bool
+    used_bytes: U64
+    used_inodes: U64
+    exact: Bool
+
+
+class ClearQuota(NamedTuple):
+    """To the directory's home group: from now on nothing is limited. Done already is done."""
+
+    ino: U64
+
+
+class MarkInodes(NamedTuple):
+    """To a home group: these inodes count to this quota; what is gone is passed over."""
+
+    inos: Annotated[tuple[U64, ...], Limit(1024)]
+    quota: U64  # 0: none
+
+
+class MarkInodesReply(NamedTuple):
+    """Directories among them that have a quota of their own, and keep it."""
+
+    own: Annotated[tuple[U64, ...], Limit(1024)]
+
+
+class GrantAllowance(NamedTuple):
+    """Between nodes, to the quota's group: `group` uses so much, and asks for so much more.
+
+    It may use no more than it says until it is answered. EDQUOT.
+    """
+
+    quota: U64
+    group: U16
+    number: U64  # grows with all that the group says about this quota
+    used_bytes: U64
+    used_inodes: U64
+    more_bytes: U64
+    more_inodes: U64
+
+
+class GrantAllowanceReply(NamedTuple):
+    """What the group may use in all; void if the group has said something later, `number`."""
+
+    number: U64
+    bytes: U64
+    inodes: U64
+
+
+class RecallAllowances(NamedTuple):
+    """Between nodes, to a node as such: give back what the groups it leads do not use."""
+
+    quota: U64
+    groups: Annotated[tuple[U16, ...], Limit(65_535)]  # tell of these, also if they use nothing
+    recount: Bool
+
+
+class UsageRecord(NamedTuple):
+    """What the inodes of a group use of a quota, and with it all that it may use."""
+
+    group: U16
+    number: U64
+    bytes: U64
+    inodes: U64
+
+
+class RecallAllowancesReply(NamedTuple):
+    """Of all groups that the node leads, but those that are asking for more just now."""
+
+    usages: Annotated[tuple[UsageRecord, ...], Limit(65_535)]
 
 
 # ---------------------------------------------------------------- chunks: to the group of the chunk
@@ -1249,6 +1370,13 @@ OPERATIONS = _table(
     Operation(Op.DROP_LINK, DropLink, Empty, False),
     Operation(Op.GET_PART, GetPart, AttributesReply, False),
     Operation(Op.SET_PART, SetPart, Empty, False),
+    Operation(Op.SET_QUOTA, SetQuota, QuotaReply, False),  # absolute: repeats do no harm
+    Operation(Op.GET_QUOTA, GetQuota, QuotaReply, False),
+    Operation(Op.CLEAR_QUOTA, ClearQuota, Empty, False),
+    Operation(Op.MARK_INODES, MarkInodes, MarkInodesReply, False),
+    Operation(Op.GRANT_ALLOWANCE, GrantAllowance, GrantAllowanceReply, False),  # a number
+    Operation(Op.RECALL_ALLOWANCES, RecallAllowances, RecallAllowancesReply, False),
+    Operation(Op.PREPARE_QUOTA, PrepareQuota, Empty, False),
     Operation(Op.READ_CHUNK, ReadChunk, ReadChunkReply, False),
     Operation(Op.WRITE_CHUNK, WriteChunk, WriteChunkReply, True),
     Operation(Op.SYNC_FILE, SyncFile, Empty, False),

@@ -29,6 +29,7 @@ from benchfs.cli import (
     mount,
     mv,
     put,
+    quota,
     rm,
     scrub,
     stat,
@@ -54,6 +55,7 @@ for module in COMMANDS:
     app.command(name)(getattr(module, name))
 bench.app.command("rpc")(bench_rpc.rpc)
 app.add_typer(bench.app, name="bench")
+app.add_typer(quota.app, name="quota")
 
 
 @app.callback()

@@ -22,6 +22,7 @@ from benchfs.rpc.messages import (
     Op,
     PrepareName,
     PrepareParent,
+    PrepareQuota,
     RemoveDirectory,
     Rename,
     RenameHow,
@@ -30,8 +31,10 @@ from benchfs.rpc.messages import (
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.access import arrival, removal, require_owner
+from benchfsd.allowances import ShortError
 from benchfsd.coordinator import Answer, Coordinator
 from benchfsd.handlers import once
+from benchfsd.handlers.quotas import AllowanceKeeper
 from benchfsd.holds import Held
 from benchfsd.moves import wake
 from benchfsd.namespace import Removed, UnregisteredError
@@ -47,14 +50,17 @@ log = logging.getLogger("benchfsd")
 FINISH_SECONDS = 1.0  # that a client waits for what follows the commit
 ASK_SECONDS = 1.0  # until what was prepared is asked about
 AGAIN_MOST_SECONDS = 5.0
-_PREPARES = (PrepareName, PrepareParent, SealDirectory, LockMoves, DropLink)
+Obstacle = Held | UnregisteredError | ShortError
+_OBSTACLES = (Held, UnregisteredError, ShortError)
+_PREPARES = (PrepareName, PrepareParent, PrepareQuota, SealDirectory, LockMoves, DropLink)
 
 
 class Changes:
     """The changes that one node takes part in. Implements `coordinator.Peers`."""
 
-    def __init__(self, node: Node, purger: Purger) -> None:
+    def __init__(self, node: Node, purger: Purger, allowances: AllowanceKeeper) -> None:
         self._node = node
+        self._allowances = allowances
         self._purger = purger
         self._coordinator = Coordinator(self, node.env)
         self._participant = Participant(self, self._carried_out)
@@ -64,7 +70,7 @@ class Changes:
         """Operation to handler."""
         between = (
             *(Op.PREPARE_NAME, Op.PREPARE_PARENT, Op.SEAL_DIRECTORY, Op.LOCK_MOVES),
-            *(Op.CONCLUDE, Op.GET_OUTCOME, Op.DROP_LINK),
+            *(Op.CONCLUDE, Op.GET_OUTCOME, Op.DROP_LINK, Op.PREPARE_QUOTA),
             *(Op.REGISTER_PART, Op.GET_PART, Op.SET_PART),
         )
         return {
@@ -75,32 +81,37 @@ class Changes:
     def patient(self, handler: Handler) -> Handler:
         """The handler, done again when what it met is out of the way, until the deadline.
 
-        That is a name that is held, or a part of a directory that has to be registered.
+        That is a name that is held, a part of a directory that has to be registered, or an
+        allowance that has to be obtained.
         """
 
         def handle(request: Request) -> Reply | Awaitable[Reply]:
             try:
                 result = handler(request)
-            except (Held, UnregisteredError) as obstacle:
+            except _OBSTACLES as obstacle:
                 return again(request, obstacle)
             return result if isinstance(result, Reply) else finish(request, result)
 
         async def finish(request: Request, result: Awaitable[Reply]) -> Reply:
             try:
                 return await result
-            except (Held, UnregisteredError) as obstacle:
+            except _OBSTACLES as obstacle:
                 return await again(request, obstacle)
 
-        async def again(request: Request, obstacle: Held | UnregisteredError) -> Reply:
+        async def again(request: Request, obstacle: Obstacle) -> Reply:
             while True:
                 if isinstance(obstacle, Held):
                     await released(self._node, obstacle, request.deadline)
+                elif isinstance(obstacle, ShortError):
+                    if self._node.loop.time() > request.deadline:
+                        raise obstacle
+                    await self._allowances.obtain(obstacle)
                 else:
                     await register(self, obstacle.group, obstacle.ino)
                 try:
                     result = handler(request)
                     return result if isinstance(result, Reply) else await result
-                except (Held, UnregisteredError) as another:
+                except _OBSTACLES as another:
                     obstacle = another
 
         return handle
@@ -242,9 +253,11 @@ class Changes:
 
     async def stored(self) -> None:
         """Return when the batch of this turn has committed."""
-        done: asyncio.Future[None] = self._node.loop.create_future()
-        self._node.database.on_commit(partial(wake, done))
-        await done
+        await self._node.stored()
+
+    async def obtain(self, short: ShortError) -> None:
+        """Get an allowance of which there was not enough. EDQUOT, NOT_READY, UNAVAILABLE."""
+        await self._allowances.obtain(short)
 
     def tell_over(self, token: bytes, groups: list[int]) -> None:
         """Tell them once; who does not hear it asks."""

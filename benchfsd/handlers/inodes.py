@@ -31,6 +31,9 @@ from benchfsd.rights import User
 from benchfsd.rows import Intent
 from benchfsd.sizes import LiveSizes
 
+GROWING = (Op.REPORT_SIZE, Op.RESERVE_END, Op.TRUNCATE, Op.MAKE_INODE)
+"""Operations that use what quotas allow: they raise ShortError."""
+
 
 def table(node: Node, sizes: LiveSizes) -> dict[Op, Handler]:
     """Operation to handler."""

@@ -110,7 +110,7 @@ class HardLinks:
 
     async def _change(self, intent: Intent) -> Attributes:
         node, home = self._node, home_group(intent.ino)
-        request = ChangeLinks(intent.ino, intent.token)
+        request = ChangeLinks(intent.ino, intent.token, intent.quota)
         if node.leads(home):
             return node.links(home).change_links(request).attributes
         answer = await node.call_group(home, request)

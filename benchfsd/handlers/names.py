@@ -29,6 +29,7 @@ from benchfs.rpc.messages import (
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.access import removal
+from benchfsd.allowances import ShortError
 from benchfsd.handlers import once
 from benchfsd.handlers.changes import Changes, released
 from benchfsd.holds import Held
@@ -156,14 +157,17 @@ class NameHandlers:
             mode, gid = inherit(parent.mode, parent.gid, wanted_mode, gid, directory=True)
             home = node.env.rng.randrange(node.map.group_count)
             fanout = min(message.fanout or parent.fanout, node.map.group_count)
-            wanted = MakeInode(message.parent, mode, uid, gid, fanout)
+            wanted = MakeInode(message.parent, mode, uid, gid, fanout, parent.quota)
             if node.leads(home):
-                made = node.namespace(home).inodes.make_inode(wanted)
+                made = await self._make_inode(home, wanted)
             else:
                 answer = await node.call_group(home, wanted, mutates=True)
                 made = cast(AttributesReply, answer.message)
             ino = made.attributes.ino
             try:
+                if names.quota_of(message.parent, message.name) != parent.quota:
+                    text = "a quota is being set on the directory: try again"
+                    raise RemoteError(Code.NOT_READY, text, message.name)
                 names.add_entry(message.parent, message.name, ino, FileType.DIRECTORY, fanout)
             except RemoteError:
                 if node.leads(home):
@@ -173,6 +177,14 @@ class NameHandlers:
                         await node.call_group(home, DropInode(ino), mutates=True)
                 raise
             return made
+
+    async def _make_inode(self, home: int, wanted: MakeInode) -> AttributesReply:
+        """In a group that this node leads."""
+        while True:
+            try:
+                return self._node.namespace(home).inodes.make_inode(wanted)
+            except ShortError as short:
+                await self._changes.obtain(short)
 
     async def remove_directory(self, request: Request) -> tuple[object, ...]:
         """REMOVE_DIRECTORY: an intent here, the inode at its home, then the entry here."""

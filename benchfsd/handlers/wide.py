@@ -17,6 +17,7 @@ from benchfs.rpc.messages import (
     GetPart,
     GetParts,
     ManyAttributesReply,
+    MarkInodes,
     Op,
     PartsReply,
     SetAttributes,
@@ -24,6 +25,7 @@ from benchfs.rpc.messages import (
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
+from benchfsd.handlers import quotas
 from benchfsd.handlers.changes import Changes
 from benchfsd.namespace import ENTRY_BYTES, PAGE_BYTES
 from benchfsd.node import Node
@@ -33,7 +35,9 @@ RETRY_FIRST_SECONDS = 0.1
 RETRY_MOST_SECONDS = 5.0
 
 
-def table(node: Node, changes: Changes, plain: dict[Op, Handler]) -> dict[Op, Handler]:
+def table(
+    node: Node, changes: Changes, keeper: quotas.AllowanceKeeper, plain: dict[Op, Handler]
+) -> dict[Op, Handler]:
     """Operation to handler; `plain` has the handlers that know one group only."""
 
     def get_parts(request: Request) -> Reply:
@@ -79,7 +83,20 @@ def table(node: Node, changes: Changes, plain: dict[Op, Handler]) -> dict[Op, Ha
             raise
         return reply
 
+    def mark(request: Request) -> Reply | Awaitable[Reply]:
+        reply = quotas.mark_inodes(node, keeper, request)
+        inodes = changes.namespace(request.envelope.group).inodes
+        found = [inodes.find(ino) for ino in cast(MarkInodes, request.message).inos]
+        wide = [inode for inode in found if inode is not None and inode.fanout > 1]
+        return tell_all(request.envelope.group, wide, Reply(reply)) if wide else Reply(reply)
+
+    async def tell_all(group: int, marked: list[Attributes], reply: Reply) -> Reply:
+        for inode in marked:
+            await tell(group, inode, reply)
+        return reply
+
     return {
+        Op.MARK_INODES: mark,
         Op.GET_PARTS: get_parts,
         Op.GET_MANY_ATTRIBUTES: get_many,
         Op.GET_ATTRIBUTES: get_attributes,

@@ -12,8 +12,17 @@ from typing import NamedTuple
 from benchfs.env import FixedEnv, fixed_env
 from benchfs.inode import ROOT_INO, FileType, home_group
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import Attributes, AttributesReply, Code, LayoutRecord, MakeInode, Open
+from benchfs.rpc.messages import (
+    Attributes,
+    AttributesReply,
+    Code,
+    GrantAllowanceReply,
+    LayoutRecord,
+    MakeInode,
+    Open,
+)
 from benchfsd import rows
+from benchfsd.allowances import ShortError
 from benchfsd.coordinator import Coordinator
 from benchfsd.namespace import Removed
 from benchfsd.participant import Participant
@@ -102,6 +111,13 @@ class SimulatedNode:
     async def _pause(self) -> None:
         for _ in range(self.cluster.pauses()):
             await asyncio.sleep(0)
+
+    async def obtain(self, short: ShortError) -> None:
+        """Whatever is wanted: limits are tested elsewhere."""
+        allowances = self.names.inodes.allowances
+        ask = allowances.begin_ask(short.quota, short.size, short.inodes)
+        granted = ask.used_bytes + ask.more_bytes, ask.used_inodes + ask.more_inodes
+        allowances.end_ask(ask, GrantAllowanceReply(ask.number, *granted))
 
     async def stored(self) -> None:
         self.cluster.step(self, self.group, "store")
@@ -205,7 +221,7 @@ class Cluster:
         return self.make_directory(ROOT_INO, b"corner %d" % home, home)
 
     def state(self) -> State:
-        """What is stored; checks that directories count their entries."""
+        """What is stored; checks that directories count their entries, and quotas all of theirs."""
         entries: dict[tuple[int, bytes], int] = {}
         inodes, purged = {}, set()
         counts: dict[int, int] = {}
@@ -227,7 +243,23 @@ class Cluster:
             counts[part.ino] += part.entries
         for ino, count in counts.items():
             assert count == sum(parent == ino for parent, _ in entries), "a wrong count of entries"
+        self._require_counted(entries)
         return State(entries, inodes, frozenset(purged))
+
+    def _require_counted(self, entries: dict[tuple[int, bytes], int]) -> None:
+        quotas: dict[int, int] = {}
+        for group, node in self.nodes.items():
+            here = node.names.inodes
+            for quota in here.allowances.quotas():
+                counted = here.allowances.usage(quota)
+                here.recount(quota)
+                assert here.allowances.usage(quota) == counted, "a wrong count of a quota"
+            for _, value in node.rows.scan(rows.kind_prefix(group, Kind.INODE)):
+                inode = rows.decode_inode(value)
+                quotas[inode.ino] = inode.quota
+        if self.at_rest():
+            for (parent, _), ino in entries.items():
+                assert parent == ROOT_INO or quotas[ino] == quotas[parent], "the wrong quota"
 
     def at_rest(self) -> bool:
         """Whether no group holds or drives anything."""

@@ -147,7 +147,8 @@ def test_numbers_of_operations_never_change() -> None:
         "ALLOCATE_CHUNK 92, PUNCH_CHUNK 93, COPY_CHUNK 94, "
         "PREPARE_NAME 100, PREPARE_PARENT 101, SEAL_DIRECTORY 102, "
         "REGISTER_PART 103, LOCK_MOVES 104, CONCLUDE 105, GET_OUTCOME 106, DROP_LINK 107, "
-        "GET_PART 108, SET_PART 109"
+        "GET_PART 108, SET_PART 109, SET_QUOTA 130, GET_QUOTA 131, CLEAR_QUOTA 132, "
+        "MARK_INODES 133, GRANT_ALLOWANCE 134, RECALL_ALLOWANCES 135, PREPARE_QUOTA 136"
     )
 
     assert ", ".join(f"{op.name} {int(op)}" for op in Op) == published

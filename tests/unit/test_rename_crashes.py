@@ -49,7 +49,8 @@ def scene(what: str, repeats: int = 0) -> Scene:
     b = cluster.make_directory(ROOT_INO, b"b", 2)
     a2 = cluster.make_directory(ROOT_INO, b"a2", 1)
     how, new_parent, new_group = RenameHow.REPLACE, b, 2
-    source, _, target = what.partition(" over ")
+    quotas = what.endswith(" between quotas")
+    source, _, target = what.removesuffix(" between quotas").partition(" over ")
     if source.startswith("exchange"):
         source, how = source.removeprefix("exchange "), RenameHow.EXCHANGE
     if source.endswith(" in one group"):
@@ -67,6 +68,15 @@ def scene(what: str, repeats: int = 0) -> Scene:
             ino = cluster.make_directory(parent, name, away)
             if kind != "empty directory":
                 cluster.make_file(ino, b"inside", away)
+    for ino in (a, b) if quotas else ():
+        inodes = cluster.names(home_group(ino)).inodes
+        inodes.mark(inodes.get(ino), ino)
+    for parent, name in ((a, b"x"), (new_parent, b"y")):
+        near = cluster.names(home_group(parent))
+        entry = near.find_entry(parent, name)
+        if entry is not None:
+            inodes = cluster.names(home_group(entry.ino)).inodes
+            inodes.mark(inodes.get(entry.ino), near.quota_of(parent, name))
     cluster.store_all()
     return Scene(cluster, Rename(a, b"x", new_parent, b"y", new_group, how))
 
@@ -83,6 +93,9 @@ SCENES = (
     "exchange file over directory",
     "exchange directory over directory",
     "exchange file elsewhere over file",
+    "file between quotas",
+    "file elsewhere over file between quotas",
+    "empty directory between quotas",
 )
 
 

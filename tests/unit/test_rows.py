@@ -39,6 +39,7 @@ INODES = st.builds(
     entries=U64,
     fanout=U16,
     layout=LAYOUTS,
+    quota=U64,
 )
 INTENTS = st.builds(
     Intent,
@@ -51,6 +52,8 @@ INTENTS = st.builds(
     parent=U64,
     name=st.binary(max_size=255),
     token=U64,
+    quota=U64,
+    charged=U64,
 )
 
 
@@ -61,6 +64,7 @@ def test_an_inode_comes_back(inode: Attributes) -> None:
     assert rows.decode_inode(value) == inode
     assert rows.type_of_inode(value) == inode.type
     assert rows.mode_and_gid_of_inode(value) == (inode.mode, inode.gid)
+    assert rows.quota_of_inode(value) == inode.quota
     assert rows.rights_of_inode(value) == (inode.type, inode.mode, inode.uid, inode.gid)
 
 

@@ -94,7 +94,7 @@ async def _measure(ranks: Ranks, backend: Backend, job: Job) -> Outcome:
         try:
             await backend.rmtree(settings.directory)
         except OSError as exc:
-            outcome.failure = outcome.failure or f"remove: {exc}"
+            outcome.failure = "; ".join(filter(None, (outcome.failure, f"remove: {exc}")))
     outcome.ended = time.time()
     return outcome
 

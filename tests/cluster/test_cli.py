@@ -141,8 +141,7 @@ def test_status_and_space(instance: str) -> None:
 
 def test_measuring() -> None:
     result = document("bench", "ior", "-t", "64k", "-b", "1m", "-N", "2", "-F")
-    assert [row["access"] for row in result["results"]] == ["write", "read"]
-    assert all(row["errors"] == 0 for row in result["results"])
+    assert [row["access"] for row in result["tests"][0]["Results"]] == ["write", "read"]
     assert b"multiple" in benchfs("bench", "ior", "-t", "3", "-b", "10", status=2).stderr
     rates = document("bench", "md", "-n", "20", "--large", "1m")["rates"]
     assert [rate["operations"] for rate in rates] == [20] * 6
@@ -150,21 +149,20 @@ def test_measuring() -> None:
 
 
 def test_transfers_that_were_changed_make_the_exit_status_1() -> None:
-    sizes = ("-t", "4k", "-b", "16k")
-    benchfs("bench", "ior", "-w", "-e", "-k", *sizes, "--directory", "/checked")
-    benchfs("bench", "ior", "-r", *sizes, "--directory", "/checked")
-    benchfs("mkdir", "/swapped")
-    data = bytearray(benchfs("cat", "/checked/data").stdout)
+    flags = ("-t", "4k", "-b", "16k", "-G", "1")
+    benchfs("bench", "ior", "-w", "-e", "-k", *flags, "-o", "/checked")
+    benchfs("bench", "ior", "-r", "-R", *flags, "-o", "/checked")
+    data = bytearray(benchfs("cat", "/checked").stdout)
     data[5000] ^= 1
     with tempfile.NamedTemporaryFile() as changed:
         changed.write(data)
         changed.flush()
-        benchfs("put", changed.name, "/swapped/data")
+        benchfs("put", changed.name, "/swapped")
 
-    failed = benchfs("bench", "ior", "-r", *sizes, "--directory", "/swapped", status=1)
+    failed = benchfs("bench", "ior", "-r", "-R", *flags, "-o", "/swapped", status=1)
 
     assert b"1 transfers" in failed.stderr
-    assert failed.stdout.split()[:2] == [b"access", b"bw(MiB/s)"]
+    assert b"\nread " in failed.stdout
 
 
 def test_errors_say_what_where_and_how_to_go_on() -> None:

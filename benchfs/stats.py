@@ -51,11 +51,16 @@ def stat_result(attributes: Attributes) -> os.stat_result:
 
 
 def directory_total(nodes: Iterable[StatusReply]) -> os.statvfs_result:
-    """Space of all nodes; nodes whose data is on one disk share its space, counted once."""
+    """Space of all nodes; nodes whose data is on one disk share its space, counted once.
+
+    Of those, what the node with the least reserve may write counts.
+    """
     disks: dict[str, StatusReply] = {}
     inodes = 0
     for node in nodes:
-        disks[node.disk] = node
+        known = disks.get(node.disk)
+        if known is None or node.free_bytes > known.free_bytes:
+            disks[node.disk] = node
         inodes += node.inodes
     total = sum(node.total_bytes for node in disks.values()) // FRAGMENT_BYTES
     free = sum(node.free_bytes for node in disks.values()) // FRAGMENT_BYTES

@@ -8,11 +8,13 @@ zeros. Allocated space changes no byte, and no length.
 from __future__ import annotations
 
 import asyncio
+import errno
 import heapq
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from benchfs.layout import BLOCK_SIZE, MAX_CHUNK_SIZE, block_pieces
+from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import refusals
 from benchfsd.chunks.record import ChunkRecord
 from benchfsd.chunks.state import ZERO_BLOCK_CHECK, check_of
@@ -82,6 +84,8 @@ class Shaper:
         try:
             store._files.allocate(ino, index, offset, length)
         except OSError as problem:
+            if problem.errno == errno.EOPNOTSUPP:
+                raise RemoteError(errno.EOPNOTSUPP, "the file system cannot allocate") from problem
             raise store._refusal(ino, index, problem) from problem
         return state.version
 

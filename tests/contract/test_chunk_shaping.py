@@ -159,3 +159,17 @@ async def test_the_end_of_a_file_is_the_end_of_its_last_chunk_with_bytes(node: N
     assert node.store.end_of(INO, MIB) == (0, 4 * MIB + 104)
     await node.store.cut(INO, 3, MIB + 7, MIB)
     assert node.store.end_of(INO, MIB) == (3, MIB + 7)
+
+
+async def test_a_file_system_that_cannot_allocate_says_so(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no such thing here")
+
+    monkeypatch.setattr(type(node.store._files), "allocate", cannot)
+
+    with pytest.raises(RemoteError) as caught:
+        allocate(node, 0, MIB)
+
+    assert caught.value.code == errno.EOPNOTSUPP

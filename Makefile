@@ -6,6 +6,8 @@ STAMP  := $(VENV)/.installed
 PY     := $(VENV)/bin/python
 # For test and bench, as in: make test ARGS="tests/unit -k frames", make bench ARGS="--json FILE"
 ARGS   ?=
+# Processes that share the tests out; 0: none beside this one, for a debugger
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help env test lint demo bench io500 clean
@@ -18,7 +20,7 @@ env: $(STAMP) ## Create .venv with BenchFS (editable) and all tools in it
 	@:
 
 test: env ## Run all tests; ARGS="tests/unit -k frames" runs some
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: env ## Check style, formatting, types and the direction of imports
 	$(PY) -m ruff check .

@@ -25,6 +25,7 @@ from benchfs.attributes import AttributeMethods
 from benchfs.budget import ByteBudget
 from benchfs.by_inode import ByInode
 from benchfs.cache import ChunkCache
+from benchfs.checking import CheckMethods
 from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.env import Env, system_env
@@ -83,7 +84,7 @@ _NOT_OPENED = {
 }
 
 
-class AsyncClient(AttributeMethods, LinkMethods, XattrMethods):
+class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, CheckMethods):
     """One client of one cluster, used from one event loop.
 
     `cluster`: a URL `benchfs://host:port[,host:port...]`, an instance's name or directory; the

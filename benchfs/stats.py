@@ -11,7 +11,7 @@ from benchfs.inode import FileType
 from benchfs.paths import MAX_NAME
 from benchfs.rpc.messages import Attributes, EntryRecord, StatusReply
 
-_TYPE_BITS = {
+_TYPE_BITS: dict[int, int] = {
     FileType.FILE: stat.S_IFREG,
     FileType.DIRECTORY: stat.S_IFDIR,
     FileType.SYMLINK: stat.S_IFLNK,
@@ -22,11 +22,16 @@ SECTOR_BYTES = 512
 FRAGMENT_BYTES = 4096
 
 
+def mode_of(attributes: Attributes) -> int:
+    """`st_mode`: type and permission bits."""
+    return _TYPE_BITS[attributes.type] | attributes.mode
+
+
 def stat_result(attributes: Attributes) -> os.stat_result:
     """What os.stat would give; times with nanoseconds, `st_dev` 0."""
     times = (attributes.atime_ns, attributes.mtime_ns, attributes.ctime_ns)
     first = (
-        _TYPE_BITS[FileType(attributes.type)] | attributes.mode,
+        mode_of(attributes),
         attributes.ino,
         0,
         attributes.nlink,
@@ -46,11 +51,16 @@ def stat_result(attributes: Attributes) -> os.stat_result:
 
 
 def directory_total(nodes: Iterable[StatusReply]) -> os.statvfs_result:
-    """Space of all nodes; nodes whose data is on one disk share its space, counted once."""
+    """Space of all nodes; nodes whose data is on one disk share its space, counted once.
+
+    Of those, what the node with the least reserve may write counts.
+    """
     disks: dict[str, StatusReply] = {}
     inodes = 0
     for node in nodes:
-        disks[node.disk] = node
+        known = disks.get(node.disk)
+        if known is None or node.free_bytes > known.free_bytes:
+            disks[node.disk] = node
         inodes += node.inodes
     total = sum(node.total_bytes for node in disks.values()) // FRAGMENT_BYTES
     free = sum(node.free_bytes for node in disks.values()) // FRAGMENT_BYTES

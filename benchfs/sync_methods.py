@@ -1,7 +1,7 @@
-"""The synchronous client's methods about attributes, links and extended attributes.
+"""The synchronous client's methods about attributes, links, extended attributes and health.
 
-Each does what the method of the same name does in `benchfs/attributes.py`, `benchfs/links.py` or
-`benchfs/xattrs.py`, and returns when it is done.
+Each does what the method of the same name does in `benchfs/attributes.py`, `benchfs/links.py`,
+`benchfs/xattrs.py` or `benchfs/checking.py`, and returns when it is done.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from benchfs.attributes import Time
 from benchfs.client import AsyncClient
+from benchfs.fsck import NodeScrub, Options, Report
 from benchfs.links import SPECIAL_MODE
 from benchfs.paths import PathLike
 
@@ -153,3 +154,13 @@ class SyncMethods(ABC):
     ) -> None:
         """Remove one."""
         self._run(self._client.removexattr, path, attribute, follow_symlinks=follow_symlinks)
+
+    # ------------------------------------------------------------ the cluster's health
+
+    def fsck(self, options: Options | None = None) -> Report:
+        """Check the structure of all files while they are used."""
+        return self._run(self._client.fsck, options)
+
+    def scrub(self, rate: int | None = None) -> list[NodeScrub]:
+        """Have each node verify all its chunks, `rate` bytes a second."""
+        return self._run(self._client.scrub, rate)

@@ -150,7 +150,8 @@ class WriteBehind:
                 running.append(self._lingering)
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            if running:
+                await asyncio.gather(*running, return_exceptions=True)
 
     def was_cut(self) -> None:
         """The file was cut through this handle: ends of before count no more."""

@@ -50,6 +50,7 @@ from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.guard import Guard
 from benchfsd.handlers import chunks, cluster, copying, inodes, opens, sparse, wide, xattrs
 from benchfsd.handlers.changes import Changes
+from benchfsd.handlers.checking import Checking
 from benchfsd.handlers.links import HardLinks
 from benchfsd.handlers.locks import LockHandlers
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
@@ -280,6 +281,7 @@ class Daemon:
             **sparse.table(node),
             **copying.table(node),
             **LockHandlers(node).table(),
+            **Checking(node, self._purger, self._changes).table(),
         }
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
 

@@ -164,3 +164,14 @@ def between_nodes(handler: Handler) -> Handler:
         return handler(request)
 
     return handle
+
+
+def for_superuser(guard: Guard, handler: Handler) -> Handler:
+    """The handler for an operation that only the superuser and nodes may ask for: else EPERM."""
+
+    def handle(request: Request) -> Reply | Awaitable[Reply]:
+        if guard.user(request.caller) is not SUPERUSER:
+            raise RemoteError(errno.EPERM, "only the superuser may check and repair the cluster")
+        return handler(request)
+
+    return handle

@@ -173,6 +173,11 @@ def name_of_entry_key(key: bytes) -> bytes:
     return key[_INO_KEY.size :]
 
 
+def ino_in_key(key: bytes) -> int:
+    """The inode, or of an entry the directory, that a key names after its group and kind."""
+    return int.from_bytes(key[_KIND_KEY.size : _INO_KEY.size], "big")
+
+
 def inode_key(group: int, ino: int) -> bytes:
     """The inode `ino`."""
     return _pack_ino_key(group, Kind.INODE, ino)

@@ -26,6 +26,11 @@ class OpenDirectory:
         self._entries: AsyncIterator[Found] | None = None
         self._pending: Found | None = None  # fetched, and did not fit into the last reply
 
+    async def above(self, number: int) -> Attributes:
+        """Attributes of the directory itself (0), or as good as those of its parent (1)."""
+        own = await self._inodes.attributes(self.ino)
+        return own if number == 0 or not own.parent else own._replace(ino=own.parent)
+
     async def next(self, cookie: int) -> Found | None:
         """The entry after a cookie; None at the end. What is handed out is to be `taken`."""
         if cookie == 0 and self._at:

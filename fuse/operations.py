@@ -32,6 +32,7 @@ _HOW = {
     pyfuse3.RENAME_EXCHANGE: RenameHow.EXCHANGE,
 }
 _USER_XATTRS = b"user."
+DOTS = (b".", b"..")
 
 
 class _Handle:
@@ -275,13 +276,18 @@ class Operations(pyfuse3.Operations):
     @answered
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         directory, cookie = self._directories[fh], start_id
-        while (found := await directory.next(cookie)) is not None:
+        while cookie < len(DOTS):
+            entry = entry_of(await directory.above(cookie), self._seconds)
+            if not pyfuse3.readdir_reply(token, DOTS[cookie], entry, cookie + 1):
+                return
+            cookie += 1  # these do not count as look-ups
+        while (found := await directory.next(cookie - len(DOTS))) is not None:
             name, attributes = found
             entry = entry_of(attributes, self._seconds)
             if not pyfuse3.readdir_reply(token, name, entry, cookie + 1):
                 return
             self._lookups[attributes.ino] += 1
-            cookie = directory.taken()
+            cookie = len(DOTS) + directory.taken()
 
     @answered
     async def releasedir(self, fh: FileHandleT) -> None:

@@ -18,7 +18,7 @@ import pyfuse3
 
 from benchfs.errors import BenchFSError, ClusterError, DeadlineError, TransportError
 from benchfs.rpc.messages import Attributes
-from benchfs.stats import stat_result
+from benchfs.stats import FRAGMENT_BYTES, SECTOR_BYTES, mode_of
 
 logger = logging.getLogger(__name__)
 Parameters = ParamSpec("Parameters")
@@ -59,17 +59,16 @@ def answered(
 
 def entry_of(attributes: Attributes, seconds: float) -> pyfuse3.EntryAttributes:
     """Attributes and name, to be believed for so long."""
-    found = stat_result(attributes)
     entry = pyfuse3.EntryAttributes()
     entry.st_ino = attributes.ino
     entry.entry_timeout = entry.attr_timeout = seconds
-    entry.st_mode = found.st_mode
+    entry.st_mode = mode_of(attributes)
     entry.st_nlink = attributes.nlink
     entry.st_uid = attributes.uid
     entry.st_gid = attributes.gid
     entry.st_size = attributes.size
-    entry.st_blksize = found.st_blksize
-    entry.st_blocks = found.st_blocks
+    entry.st_blksize = attributes.layout.chunk_size or FRAGMENT_BYTES
+    entry.st_blocks = -(-attributes.size // SECTOR_BYTES)
     entry.st_atime_ns = attributes.atime_ns
     entry.st_mtime_ns = attributes.mtime_ns
     entry.st_ctime_ns = attributes.ctime_ns

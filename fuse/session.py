@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyfuse3
-import pyfuse3.asyncio
 
 from benchfs.client import AsyncClient
 from benchfs.errors import error
-from benchfs.fuse import mounts
+from benchfs.fuse import mounts, tuning
+from benchfs.fuse.loop import Waiting
 from benchfs.fuse.operations import Operations
 
 logger = logging.getLogger(__name__)
@@ -59,13 +59,14 @@ async def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     """
     path = Path(settings.path)
     _require_mount_point(path)
+    tuning.keep_memory()
     async with AsyncClient(
         settings.cluster,
         timeout=settings.timeout,
         attribute_seconds=settings.attribute_seconds,
     ) as client:
         operations = Operations(client, client.attribute_seconds, writeback=settings.writeback)
-        pyfuse3.asyncio.enable()
+        Waiting().install()
         try:
             pyfuse3.init(operations, str(path), _options(settings, client.cluster_name))
         except RuntimeError as exc:
@@ -89,7 +90,8 @@ async def _serve(path: Path, on_ready: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     async with asyncio.timeout(READY_SECONDS):
-        await asyncio.to_thread(os.stat, path)
+        found = await asyncio.to_thread(os.stat, path)
+    tuning.read_ahead(found.st_dev)
     logger.info("mounted at %s", path)
     on_ready()
     await serving

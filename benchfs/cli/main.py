@@ -22,6 +22,7 @@ from benchfs.cli import (
     down,
     du,
     find,
+    fsck,
     get,
     ls,
     mkdir,
@@ -29,6 +30,7 @@ from benchfs.cli import (
     mv,
     put,
     rm,
+    scrub,
     stat,
     status,
     umount,
@@ -42,26 +44,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-for module in (
-    up,
-    down,
-    status,
-    doctor,
-    ls,
-    stat,
-    cat,
-    put,
-    get,
-    cp,
-    mv,
-    rm,
-    mkdir,
-    find,
-    du,
-    df,
-    mount,
-    umount,
-):
+COMMANDS = (
+    *(up, down, status, doctor, fsck, scrub),
+    *(ls, stat, cat, put, get, cp, mv, rm, mkdir, find, du, df),
+    *(mount, umount),
+)
+for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     app.command(name)(getattr(module, name))
 bench.app.command("rpc")(bench_rpc.rpc)

@@ -9,22 +9,19 @@ the second rule holds for both, since acknowledged means flushed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchfs.layout import BLOCK_SIZE, MAX_CHUNK_SIZE
 from benchfs.rpc.errors import RemoteError
-from benchfsd import rows
 from benchfsd.chunks.blocks import BlockReader
 from benchfsd.chunks.files import ChunkFiles
 from benchfsd.chunks.record import ChunkRecord, block_count
 from benchfsd.chunks.state import BAD_CHECK, ChunkState
 from benchfsd.chunks.table import ChunkTable
-from benchfsd.database import CorruptRowError
+from benchfsd.chunks.walk import chunk_records
 
 MAX_LISTED = 1000
-LAST_GROUP = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class Recovery:
             table.chunks, table.bytes = last.chunks, last.bytes
             return 0
         left = 0
-        for group, ino, index, record in self._records():
+        for (group, ino, index), record in chunk_records(self._table):
             if record is None:
                 table.chunks += 1
                 continue
@@ -103,7 +100,7 @@ class Recovery:
         table.start()
         chunks = size = 0
         damaged: list[Damage] = []
-        for group, ino, index, record in self._records():
+        for (group, ino, index), record in chunk_records(self._table):
             chunks += 1
             if record is None:
                 damaged.append(Damage(ino, index, 0))
@@ -137,27 +134,6 @@ class Recovery:
             except RemoteError:
                 bad.append(block)
         return bad
-
-    def _records(self) -> Iterator[tuple[int, int, int, ChunkRecord | None]]:
-        """(group, ino, index, record) of all chunks; None for a record that is damaged."""
-        group = 0
-        while group <= LAST_GROUP:
-            prefix = rows.kind_prefix(group, rows.Kind.CHUNK)
-            key = self._first_key_after(prefix)
-            if key is None:
-                return
-            if key.startswith(prefix):
-                for chunk, record in self._table.scan(prefix):
-                    yield *rows.chunk_of_key(chunk), record
-                group += 1
-            else:
-                group = max(int.from_bytes(key[:2]), group + 1)
-
-    def _first_key_after(self, after: bytes) -> bytes | None:
-        try:
-            return next(self._table.database.scan(b"", after), (None, b""))[0]
-        except CorruptRowError as problem:
-            return problem.key
 
 
 def _doubt(state: ChunkState, size: int) -> None:

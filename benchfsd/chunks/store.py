@@ -31,6 +31,7 @@ from benchfsd.chunks.files import ChunkFiles
 from benchfsd.chunks.loans import Loan, LoanBoard
 from benchfsd.chunks.recovery import Recovery, VerifyReport
 from benchfsd.chunks.removal import Remover
+from benchfsd.chunks.scrubbing import Scrubber
 from benchfsd.chunks.shaping import Shaper
 from benchfsd.chunks.space import SpaceBudget
 from benchfsd.chunks.state import ChunkState
@@ -88,6 +89,7 @@ class ChunkStore:
         self._cleaner = Cleaner(self._table, files, self._blocks, mode, on_fatal)
         self._remover = Remover(self._table, files, self._blocks, self._cleaner, self.board)
         self.shaper = Shaper(self)
+        self.scrubber = Scrubber(self._table, self._blocks)
         self._recovery = Recovery(self._table, files, self._blocks, durable=self._durable)
 
     # ---------------------------------------------------------------- reading

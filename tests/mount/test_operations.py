@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import benchfs
-from tests.mount.conftest import Mount
+from tests.mount.conftest import Mount, run, tool
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
@@ -74,6 +74,18 @@ def test_a_listing_goes_on_after_what_was_removed_meanwhile(place: Path) -> None
         os.unlink(entry.path)
     assert found == [f"{number:04}" for number in range(3000)]
     assert os.listdir(place) == []
+
+
+def test_a_listing_of_the_system_begins_with_the_directory_and_its_parent(place: Path) -> None:
+    (place / "d").mkdir()
+    (place / "d/f").touch()
+    lines = run(tool("ls"), "-afi", place / "d").splitlines()
+    found = {line.split()[1]: int(line.split()[0]) for line in lines}
+    assert found == {
+        ".": (place / "d").stat().st_ino,
+        "..": place.stat().st_ino,
+        "f": (place / "d/f").stat().st_ino,
+    }
 
 
 def test_a_wide_directory_is_listed_and_its_names_are_found(

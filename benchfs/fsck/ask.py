@@ -1,0 +1,169 @@
+"""Questions to all groups and nodes of a cluster, page by page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from benchfs.cluster import Cluster
+from benchfs.rpc.messages import (
+    ExamineEntry,
+    ExamineEntryReply,
+    ExamineInode,
+    ExamineInodeReply,
+    FindEntries,
+    ListChunks,
+    ListChunksReply,
+    ListEntries,
+    ListEntriesReply,
+    ListInodes,
+    ListInodesReply,
+    ListParts,
+    ListPending,
+    ListPendingReply,
+    PendingRecord,
+    Repair,
+    RepairReply,
+    VerifyChunks,
+    VerifyChunksReply,
+)
+
+Answer = TypeVar("Answer")
+LAST_CHUNK = 2**32 - 1
+
+
+class Questions:
+    """Asks with `timeout` seconds a request; all raise the errors of `benchfs.errors`.
+
+    A check of a part of a cluster would take what it does not see for missing, so a node that
+    does not answer ends it.
+    """
+
+    def __init__(self, cluster: Cluster, operation: str, timeout: float) -> None:
+        self._cluster = cluster
+        self._operation = operation
+        self._timeout = timeout
+        self.map = cluster.map
+
+    async def _group(self, group: int, request: tuple[object, ...], reply: type[Answer]) -> Answer:
+        intent = self._cluster.intent(self._operation, None, self._timeout)
+        answer = (await self._cluster.call(intent, group, request)).message
+        assert isinstance(answer, reply)
+        return answer
+
+    async def _node(self, node: str, request: tuple[object, ...], reply: type[Answer]) -> Answer:
+        intent = self._cluster.intent(self._operation, None, self._timeout)
+        answer = (await self._cluster.call_node(intent, node, request)).message
+        assert isinstance(answer, reply)
+        return answer
+
+    async def each_group(self, act: Callable[[int], Awaitable[None]]) -> None:
+        """Do something with every group: those of a node in turn, the nodes at the same time."""
+
+        async def of_node(node: str) -> None:
+            for group in self.map.groups_led_by(node):
+                await act(group)
+
+        await self.each_node(of_node)
+
+    async def each_node(self, act: Callable[[str], Awaitable[None]]) -> None:
+        """Do something with every node, at the same time. The first failure ends the others."""
+        tasks = [asyncio.ensure_future(act(node.node_id)) for node in self.map.nodes]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------------------- pages
+
+    async def inodes(self, group: int, share: int, shares: int) -> AsyncIterator[ListInodesReply]:
+        """The inodes at home in a group."""
+        after = 0
+        while True:
+            page = await self._group(group, ListInodes(after, share, shares), ListInodesReply)
+            yield page
+            if not page.next:
+                return
+            after = page.next
+
+    async def parts(self, group: int, share: int, shares: int) -> AsyncIterator[ListInodesReply]:
+        """A group's parts of directories at home elsewhere."""
+        after = 0
+        while True:
+            page = await self._group(group, ListParts(after, share, shares), ListInodesReply)
+            yield page
+            if not page.next:
+                return
+            after = page.next
+
+    async def entries(self, group: int, share: int, shares: int) -> AsyncIterator[ListEntriesReply]:
+        """A group's entries that have to do with a share of the inodes."""
+        parent, after = 0, b""
+        while True:
+            request = ListEntries(parent, after, share, shares)
+            page = await self._group(group, request, ListEntriesReply)
+            yield page
+            if not page.more:
+                return
+            parent, after = page.parent, page.after
+
+    async def entries_of(
+        self, group: int, inos: tuple[int, ...], within: int = 0
+    ) -> AsyncIterator[ListEntriesReply]:
+        """A group's entries of some inodes, in one directory or in all."""
+        parent, after = 0, b""
+        while True:
+            request = FindEntries(inos, within, parent, after)
+            page = await self._group(group, request, ListEntriesReply)
+            yield page
+            if not page.more:
+                return
+            parent, after = page.parent, page.after
+
+    async def chunks(self, node: str, share: int, shares: int) -> AsyncIterator[ListChunksReply]:
+        """A node's chunks."""
+        place = (0, 0, 0)
+        while True:
+            page = await self._node(node, ListChunks(*place, share, shares), ListChunksReply)
+            yield page
+            if not page.more:
+                return
+            place = (page.group, page.ino, page.chunk)
+
+    async def has_chunks(self, node: str, group: int, ino: int) -> bool:
+        """Whether a node has chunks of a file in a group."""
+        request = ListChunks(group, ino - 1, LAST_CHUNK, 0, 1)
+        page = await self._node(node, request, ListChunksReply)
+        return any((chunk.group, chunk.ino) == (group, ino) for chunk in page.chunks)
+
+    async def pending(self, group: int) -> AsyncIterator[PendingRecord]:
+        """What is unfinished in a group."""
+        after = b""
+        while True:
+            page = await self._group(group, ListPending(after), ListPendingReply)
+            for record in page.pending:
+                yield record
+            if not page.more:
+                return
+            after = page.pending[-1].mark
+
+    # ------------------------------------------------------------------------- one thing
+
+    async def inode(self, group: int, ino: int, *, count: bool = False) -> ExamineInodeReply:
+        """An inode, or a group's part of a directory."""
+        return await self._group(group, ExamineInode(ino, count), ExamineInodeReply)
+
+    async def entry(self, group: int, parent: int, name: bytes) -> ExamineEntryReply:
+        """One entry."""
+        return await self._group(group, ExamineEntry(parent, name), ExamineEntryReply)
+
+    async def verify(self, node: str, place: tuple[int, int, int], most: int) -> VerifyChunksReply:
+        """Have a node verify its next chunks after (group, ino, index), about `most` bytes."""
+        return await self._node(node, VerifyChunks(*place, most), VerifyChunksReply)
+
+    async def repair(self, group: int, repair: Repair) -> bool:
+        """Have one thing put right; tells whether it was still wrong."""
+        return (await self._group(group, repair, RepairReply)).done

@@ -69,6 +69,10 @@ class AppendBehind(WriteBehind):
         """Whether anything written is not acknowledged, or the size not reported."""
         return bool(self._records) or super().pending
 
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether anything is not acknowledged: where it will be is not known."""
+        return self.pending
+
     async def _send_stage(self) -> None:
         await super()._send_stage()
         await self._send_records()

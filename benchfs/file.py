@@ -228,6 +228,7 @@ class AsyncFile(FileExtras):
         intent = self._writing("write")
         view = _plain(data)
         if isinstance(self._writes, AppendBehind):
+            await self._inode.settle_others(intent)
             self._position = await self._writes.append(view)
         else:
             await self._write_at(intent, view, self._position)
@@ -251,6 +252,7 @@ class AsyncFile(FileExtras):
         if offset + len(data) > MAX_FILE_SIZE:
             raise error(errno.EFBIG, intent.operation, self.name)
         if len(data):
+            await self._inode.settle_others(intent, (offset, offset + len(data)))
             await self._writes.write(data, offset)
 
     async def truncate(self, size: int | None = None) -> int:

@@ -32,11 +32,11 @@ class FileExtras(FileLockMethods):
         bytes read as zeros, the size stays. `zero_range`: make them zeros that have space.
         OSError with EINVAL, EBADF, EFBIG, ENOSPC (some of it may be allocated then), EOPNOTSUPP.
         """
-        intent = self._writing("fallocate")
-        check_range(intent, offset, length)
+        check_range(self._intent("fallocate"), offset, length)
         end = offset + length
         if not length or (punch_hole and zero_range):
             raise error(errno.EINVAL, "fallocate", self.name)
+        intent = self._writing("fallocate")
         if end > MAX_FILE_SIZE:
             raise error(errno.EFBIG, "fallocate", self.name)
         await self._writes.flush(intent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from typing import Protocol
 
@@ -47,6 +48,10 @@ class Writes(Protocol):
 
     async def flush(self, intent: Intent) -> None:
         """Make it known."""
+        ...
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether something not known yet may be in a range of the file."""
         ...
 
     def was_cut(self) -> None:
@@ -144,6 +149,18 @@ class InodeHandle:
                 except OSError:
                     if handle is self:
                         raise
+
+    async def settle_others(self, intent: Intent, where: tuple[int, int] | None = None) -> None:
+        """What other handles wrote comes first: to the range `where`, or, None, at all."""
+        if len(self.family) == 1:
+            return
+        for handle in list(self.family - {self}):
+            writes = handle.writes
+            if writes is None or not writes.pending:
+                continue
+            if where is None or writes.overlaps(*where):
+                with contextlib.suppress(OSError):  # it sticks to that handle
+                    await writes.flush(intent)
 
     def learn_own(self, attributes: Attributes) -> None:
         """Take note of attributes that a change through this handle led to."""

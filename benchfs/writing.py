@@ -111,6 +111,13 @@ class WriteBehind:
         """Whether anything written is not acknowledged, or the size not reported."""
         return bool(self._stage or self._extents or self._unreported)
 
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether something written to this range is not acknowledged."""
+        staged = self._stage_start < end and start < self._stage_start + len(self._stage)
+        return (bool(self._stage) and staged) or any(
+            extent.start < end and start < extent.end for extent in self._extents
+        )
+
     async def flush(self, intent: Intent) -> None:
         """Return when all that was written is acknowledged and the size reported."""
         await self._send_stage()

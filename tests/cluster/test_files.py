@@ -390,3 +390,22 @@ async def test_a_client_that_always_asks_sees_at_once_that_another_cut_the_file(
             await other.truncate("/f", 3)
             assert await file.pread(10, 0) == b"con"
         await fs.unlink("/f")
+
+
+async def test_what_two_files_of_a_client_write_comes_in_the_order_it_was_written(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    async with benchfs.AsyncClient(cluster.url) as fs:
+        async with (
+            await fs.open("/f", "wb") as one,
+            await fs.open("/f", "r+b") as other,
+            await fs.open("/f", "ab") as end,
+        ):
+            await one.write(b"first")
+            await end.write(b", at the end")
+            await other.write(b"F")
+            await one.pwrite(b"f", 0)
+            await end.write(b".")
+            await other.pwrite(b"A", 7)
+        assert await fs.read_bytes("/f") == b"first, At the end."
+        await fs.unlink("/f")

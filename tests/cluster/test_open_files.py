@@ -328,7 +328,7 @@ def test_the_synchronous_file_has_the_same_methods(shared: benchfs.LocalCluster)
         file.unlock()
     here = {name for name in dir(benchfs.AsyncFile) if not name.startswith("_")}
     there = {name for name in dir(type(file)) if not name.startswith("_")}
-    assert here - there == {"aclose", "holds_back", "size"}
+    assert here - there == {"aclose", "holds_back", "inode", "size"}
 
 
 async def test_one_client_opens_a_limited_number_of_files(

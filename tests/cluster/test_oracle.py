@@ -47,7 +47,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change 
 
 CHUNK = 65_536
 STEPS = 50
-EXAMPLES = 500
+EXAMPLES = 400
 THOROUGH_EXAMPLES = 20_000
 
 

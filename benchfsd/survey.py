@@ -52,7 +52,7 @@ from benchfsd.rows import (
     part_key,
 )
 
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 1024  # some 10 ms of a node, and of who asks
 LAST_INO = 2**64 - 1
 _PENDING_KINDS = (Kind.INTENT, Kind.LINK_CHANGE, Kind.PREPARED, Kind.MOVE)
 

@@ -68,8 +68,13 @@ class Questions:
         await self.each_node(of_node)
 
     async def each_node(self, act: Callable[[str], Awaitable[None]]) -> None:
-        """Do something with every node, at the same time. The first failure ends the others."""
-        tasks = [asyncio.ensure_future(act(node.node_id)) for node in self.map.nodes]
+        """Do something with every node, at the same time. The first failure ends the others.
+
+        Nodes that lead groups and were never up are asked, too: they cannot be left out.
+        """
+        nodes = {entry.primary for entry in self.map.groups}
+        nodes |= {node.node_id for node in self.map.nodes}
+        tasks = [asyncio.ensure_future(act(node)) for node in sorted(nodes)]
         try:
             await asyncio.gather(*tasks)
         finally:

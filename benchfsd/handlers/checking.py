@@ -42,7 +42,7 @@ from benchfsd.repairs import DONE, NOT_DONE, Repaired, Repairs
 from benchfsd.rows import chunk_key
 from benchfsd.survey import Survey
 
-CHUNKS_A_PAGE = 4096
+CHUNKS_A_PAGE = 1024
 VERIFY_MOST_BYTES = 16 * 1024 * 1024
 
 

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # brings, and what the disk and the network do comes in through arguments.
 PURE_MODULES = (
     "benchfs/clustermap.py",
+    "benchfs/fsck/findings.py",
+    "benchfs/fsck/rules.py",
     "benchfs/layout.py",
     "benchfs/paths.py",
     "benchfs/placement.py",

@@ -57,9 +57,9 @@ class QuotaMethods(Methods):
     ) -> Quota:
         """Limit what is in a directory and below it; None: no limit. For the superuser.
 
-        Both limits are set anew. What is there already is counted, an inode a millisecond at the
-        most, and stays if it is more. Doing it again finishes one that was interrupted.
-        NotADirectoryError, PermissionError, ValueError.
+        Both limits are set anew. What is there already is counted, by a walk, and stays if it is
+        more. Doing it again finishes one that was interrupted. NotADirectoryError,
+        PermissionError, ValueError.
         """
         for limit in (max_bytes, max_inodes):
             if limit is not None and not 0 <= limit < NO_LIMIT:

@@ -5,7 +5,7 @@ no other group as long as there is some left. Use and allowance are one row, wri
 transaction that changes the inode: after a crash both are as they were, and nothing is lost. The
 rows are authoritative; what is in memory is an index of them.
 
-An inode without a quota costs one comparison, one with a quota 4 µs a create.
+A create without a quota pays 0.15 µs of 19 for it, one with a quota 2.4 µs.
 """
 
 from __future__ import annotations

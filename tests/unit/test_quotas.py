@@ -206,6 +206,32 @@ def test_an_answer_that_was_overtaken_counts_nothing() -> None:
         group.require(QUOTA, 10, 0)
 
 
+def test_what_a_group_said_before_changes_nothing_when_it_comes_late() -> None:
+    scene = Scene()
+    late = scene.groups[0].begin_ask(QUOTA, 10, 0)
+    scene.groups[0].end_ask(late, None)
+    record = scene.groups[0].give_back(QUOTA)
+    assert record is not None
+    scene.use(0, 900, 0)
+
+    reply = scene.quotas.grant(late)
+    scene.quotas.settle(QUOTA, [record])
+
+    assert reply.number > late.number
+    with pytest.raises(FullError):
+        scene.use(1, 200, 0)
+
+
+def test_a_question_that_comes_twice_is_granted_once() -> None:
+    scene = Scene()
+    ask = scene.groups[0].begin_ask(QUOTA, 400, 4)
+
+    first, second = scene.quotas.grant(ask), scene.quotas.grant(ask)
+
+    assert first == second
+    assert scene.quotas.used(QUOTA) == (first.bytes, first.inodes)
+
+
 def test_inodes_without_a_quota_are_not_counted() -> None:
     group = Scene().groups[0]
 

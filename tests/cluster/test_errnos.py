@@ -248,6 +248,40 @@ ELSEWHERE = {
         "lock EINVAL",
         "flock EINVAL",
     ],
+    ("cluster/test_quotas.py", "test_no_more_inodes_than_the_quota_allows_whatever_they_are"): [
+        "open EDQUOT",
+        "mkdir EDQUOT",
+        "symlink EDQUOT",
+        "mkfifo EDQUOT",
+        "mknod EDQUOT",
+    ],
+    ("cluster/test_quotas.py", "test_a_file_that_another_quota_has_no_room_for_stays"): [
+        "rename EDQUOT"
+    ],
+    ("cluster/test_quotas.py", "test_writing_more_bytes_is_refused_and_what_was_there_stays"): [
+        "write EDQUOT",
+        "flush EDQUOT",
+        "close EDQUOT",
+    ],
+    ("cluster/test_quotas.py", "test_appending_and_lengthening_count"): ["truncate EDQUOT"],
+    ("cluster/test_quotas.py", "test_allocating_copying_and_syncing_count"): [
+        "fsync EDQUOT",
+        "fallocate EDQUOT",
+        "copy_file_range EDQUOT",
+    ],
+    ("cluster/test_quotas.py", "test_what_cannot_be_counted_to_another_quota_is_not_renamed"): [
+        "rename EXDEV"
+    ],
+    ("cluster/test_quotas.py", "test_a_hard_link_across_quotas_is_refused"): ["link EXDEV"],
+    ("cluster/test_quotas.py", "test_only_the_superuser_sets_quotas"): [
+        "set_quota EPERM",
+        "clear_quota EPERM",
+        "check_quota EPERM",
+    ],
+    ("cluster/test_quotas.py", "test_a_quota_is_of_a_directory"): [
+        "set_quota ENOTDIR",
+        "clear_quota ENOTDIR",
+    ],
 }
 
 

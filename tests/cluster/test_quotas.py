@@ -167,6 +167,30 @@ async def test_appending_and_lengthening_count(fs: benchfs.AsyncClient) -> None:
     assert await used(fs, "/p") == (1000, 2)
 
 
+async def test_allocating_copying_and_syncing_count(fs: benchfs.AsyncClient) -> None:
+    await fs.mkdir("/p")
+    await fs.set_quota("/p", max_bytes=1000)
+    await fs.write_bytes("/free-source", b"x" * 2000)
+    file = await fs.open("/p/f", "w+b")
+    async with await fs.open("/free-source") as source:
+        with pytest.raises(OSError) as failure:
+            await file.fallocate(0, 2000)
+        assert refused(failure)
+        with pytest.raises(OSError) as failure:
+            await fs.copy_file_range(source, file, 2000, 0, 0)
+        assert refused(failure)
+    with pytest.raises(OSError):
+        await file.close()
+    file = await fs.open("/p/g", "wb")
+    with pytest.raises(OSError) as failure:
+        await file.write(b"x" * 2000)
+        await file.fsync()
+    assert refused(failure)
+    with pytest.raises(OSError):
+        await file.close()
+    await fs.unlink("/free-source")
+
+
 async def test_a_removed_file_counts_until_it_is_closed(fs: benchfs.AsyncClient) -> None:
     await fs.mkdir("/p")
     await fs.set_quota("/p", max_bytes=1000, max_inodes=10)
@@ -257,6 +281,8 @@ async def test_a_quota_is_of_a_directory(fs: benchfs.AsyncClient) -> None:
     await fs.write_bytes("/f", b"")
     with pytest.raises(NotADirectoryError):
         await fs.set_quota("/f", max_bytes=1)
+    with pytest.raises(NotADirectoryError):
+        await fs.clear_quota("/f")
     with pytest.raises(FileNotFoundError):
         await fs.set_quota("/missing", max_bytes=1)
     with pytest.raises(ValueError, match="-1"):

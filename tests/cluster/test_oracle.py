@@ -501,6 +501,10 @@ async def encoded(result: Awaitable[str]) -> bytes:
 # ------------------------------------------------------------ the test
 
 
+@pytest.mark.skipif(
+    settings().max_examples <= settings.get_profile("ci").max_examples,
+    reason="takes minutes, and longer to shrink a failure: HYPOTHESIS_PROFILE=thorough runs it",
+)
 @pytest.mark.timeout(3 * 3600)
 def test_the_same_operations_have_the_same_results_as_on_a_local_directory(world: World) -> None:
     Everything.world = world

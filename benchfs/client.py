@@ -549,7 +549,7 @@ class _Connected(Connected):
         self._local = LocalChunks(cluster) if local_reads else None
         self._chunks = ChunkReader(cluster, client._read_budget, self._local)
         self._segments = SegmentReader(self._chunks, client.cache)
-        self._files: set[AsyncFile] = set()
+        self._files: dict[InodeHandle, AsyncFile] = {}
         self._access_times = AccessTimes(cluster, client._env)
         self.holds = Holds(cluster)
         self.by_inode = ByInode(self, OpenInodes(self, client._env))
@@ -561,7 +561,7 @@ class _Connected(Connected):
     async def write_out(self, ino: int) -> bool:
         if not self.holds.handles(ino):
             return False
-        writing = [file for file in self._files if file.holds_back(ino)]
+        writing = [file for file in self._files.values() if file.holds_back(ino)]
         for file in writing:
             await file.flush()
         return bool(writing)
@@ -603,21 +603,21 @@ class _Connected(Connected):
             writes,
             client._timeout,
             client._attribute_seconds,
-            lambda _: self._closed(file, inode),
+            partial(self._closed, inode),
         )
-        self._files.add(file)
+        self._files[inode] = file
         self.holds.add(inode, number, writes=mode.write if writing is None else writing)
         return file
 
-    def _closed(self, file: AsyncFile, inode: InodeHandle) -> None:
-        self._files.discard(file)
+    def _closed(self, inode: InodeHandle) -> None:
+        file = self._files.pop(inode)
         self.holds.drop(inode)
         if file.was_read:
             self._access_times.note(inode.attributes)
 
     async def close(self) -> None:
         failure: BenchFSError | None = None
-        for file in list(self._files):
+        for file in list(self._files.values()):
             try:
                 await file.close()
             except BenchFSError as exc:

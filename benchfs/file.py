@@ -358,7 +358,7 @@ class AsyncFile(FileExtras):
                 if self._locks is not None:
                     await self._locks.close()
             finally:
-                self._on_close(self)
+                self._on_close()
 
     aclose = close
 

@@ -59,7 +59,7 @@ class OpenFile:
         writes: WriteBehind,
         timeout: float,
         attribute_seconds: float,
-        on_close: Callable[[OpenFile], None],
+        on_close: Callable[[], None],
     ) -> None:
         self.name = inode.path
         self.mode = mode.text

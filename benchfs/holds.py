@@ -85,7 +85,7 @@ class Holds:
         """The handle is closed. Waits for nothing."""
         held = self._held[inode.ino]
         held.handles.discard(inode)
-        inode.family = {inode}
+        inode.leave()
         if held.handles:
             return
         del self._held[inode.ino]

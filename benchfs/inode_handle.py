@@ -111,6 +111,14 @@ class InodeHandle:
         self.family: set[InodeHandle] = {self}
         self.writes: Writes | None = None
 
+    def leave(self) -> None:
+        """The handle is closed. What refers to itself would wait for the garbage collector.
+
+        That took an eighth of the client's time for files that are opened and closed.
+        """
+        self.family = set()
+        self.writes = None
+
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""
         return chunk_group(self.layout, index, self._cluster.map.group_count)

@@ -68,6 +68,7 @@ ROOT_MODE = 0o755
 COUNTER_BLOCK = 4096
 FIRST_COUNTER = 16  # below: numbers with a meaning, as ROOT_INO
 COUNTERS = 2**32
+SALTS = 2**16  # what is random in a number, and no secret
 
 MAX_CHUNKS = 2**32  # the index of a chunk has 32 bits
 
@@ -125,7 +126,7 @@ class Inodes:
             self._reserve_counters()
         counter = self._next_counter
         self._next_counter += 1
-        return make_ino(self.group, int.from_bytes(self._env.rng.token_bytes(2), "big"), counter)
+        return make_ino(self.group, self._env.rng.randrange(SALTS), counter)
 
     def _reserve_counters(self) -> None:
         """Take a block of counters: the row says what is reserved, whether used or not."""

@@ -394,6 +394,12 @@ def decode_slot(value: bytes) -> tuple[int, Answer]:
     return sequence, Answer(FrameKind(kind), value[_SLOT.size :])
 
 
+def sequence_of_slot(value: bytes) -> int:
+    """The last sequence in a slot's value, without decoding the answer to it."""
+    sequence: int = _SLOT.unpack_from(value)[0]
+    return sequence
+
+
 def encode_counter(counter: int) -> bytes:
     """The value of a group's counter."""
     return _COUNTER.pack(counter)

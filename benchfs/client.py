@@ -508,6 +508,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         return self._use().cluster.map
 
     @property
+    def requests(self) -> int:
+        """Requests sent to nodes since the client connected, those in the background too."""
+        return self._use().cluster.requests
+
+    @property
     def local_hits(self) -> int:
         """Reads that were served from a chunk file directly, since the client connected."""
         hits: int = self._use().local_hits

@@ -352,7 +352,8 @@ class AsyncFile(FileExtras):
             return
         self.closed = True
         try:
-            await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
+            if self._writes.was_used:
+                await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
         finally:
             try:
                 if self._locks is not None:

@@ -75,7 +75,8 @@ class Holds:
         held.writes |= writes
         held.handles.add(inode)
         inode.family = held.handles
-        inode.learn(inode.attributes)
+        if len(held.handles) > 1:
+            inode.learn(inode.attributes)
         inode.holds = self
         inode.number = number
         if self._renewing is None:

@@ -99,7 +99,9 @@ def test_an_entry_comes_back(ino: int, file_type: int, fanout: int) -> None:
 def test_a_slot_comes_back(sequence: int, kind: FrameKind, body: bytes) -> None:
     answer = Answer(kind, body)
 
-    assert rows.decode_slot(rows.encode_slot(sequence, answer)) == (sequence, answer)
+    value = rows.encode_slot(sequence, answer)
+    assert rows.decode_slot(value) == (sequence, answer)
+    assert rows.sequence_of_slot(value) == sequence
 
 
 @given(U64)

@@ -49,13 +49,18 @@ class Layout:
             raise ValueError(f"stripe names a group outside 0..{MAX_GROUPS - 1}")
 
 
-@lru_cache(maxsize=4096)
 def shared_layout(chunk_size: int, first: int, stripe: tuple[int, ...]) -> Layout:
-    """The layout with these values, checked when they are met first. ValueError.
+    """The layout with these values. ValueError.
 
-    For what meets the same few over and over, as every open does.
+    For what meets the same few over and over, as every open does: without a list of groups they
+    are made and checked once.
     """
-    return Layout(chunk_size, first, stripe)
+    return Layout(chunk_size, first, stripe) if stripe else _layout_over_all(chunk_size, first)
+
+
+@lru_cache(maxsize=4096)
+def _layout_over_all(chunk_size: int, first: int) -> Layout:
+    return Layout(chunk_size, first)
 
 
 class Piece(NamedTuple):

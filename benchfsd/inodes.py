@@ -55,6 +55,7 @@ from benchfsd.rows import (
     encode_inode,
     entry_prefix,
     inode_key,
+    inode_with_change,
     part_key,
     target_key,
     type_of_inode,
@@ -107,6 +108,13 @@ class Inodes:
     def put(self, inode: Attributes) -> None:
         """Store the inode as it is now."""
         self._rows.put(inode_key(self.group, inode.ino), encode_inode(inode))
+
+    def touch(self, ino: int, now_ns: int) -> None:
+        """Note that the inode, if it is in this group, was changed: ctime and the counter."""
+        key = inode_key(self.group, ino)
+        value = self._rows.get(key)
+        if value is not None:
+            self._rows.put(key, inode_with_change(value, now_ns))
 
     def delete(self, ino: int) -> None:
         """Remove the inode with all that hangs on it. Its number is never used again."""

@@ -89,6 +89,13 @@ def test_an_entry_change_is_what_decoding_and_encoding_gives(
     assert rows.decode_inode(value) == changed
 
 
+@given(INODES.filter(lambda inode: inode.change < 2**64 - 1), I64)
+def test_a_change_moves_ctime_and_the_counter_only(inode: Attributes, now_ns: int) -> None:
+    value = rows.inode_with_change(rows.encode_inode(inode), now_ns)
+
+    assert rows.decode_inode(value) == inode._replace(ctime_ns=now_ns, change=inode.change + 1)
+
+
 @given(U64, U8, U16)
 def test_an_entry_comes_back(ino: int, file_type: int, fanout: int) -> None:
     entry = (ino, file_type, fanout)

@@ -61,13 +61,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One phase, all tasks together. `requests`: that the clients sent for each operation."""
+    """One phase, all tasks together.
+
+    `requests`: that the clients sent for each operation; `client_cpu_us`: their processor time for
+    each, in microseconds.
+    """
 
     name: str
     operations: int
     seconds: float
     per_s: float
     requests: float
+    client_cpu_us: float
 
 
 class Done(NamedTuple):
@@ -76,6 +81,7 @@ class Done(NamedTuple):
     name: str
     operations: int
     seconds: float
+    cpu_seconds: float
     requests: int
 
 
@@ -113,7 +119,8 @@ def rate(parts: list[Done]) -> Rate:
     operations = sum(part.operations for part in parts)
     seconds = max(part.seconds for part in parts)
     requests = sum(part.requests for part in parts) / operations
-    return Rate(parts[0].name, operations, seconds, operations / seconds, requests)
+    cpu_us = sum(part.cpu_seconds for part in parts) / operations * 1e6
+    return Rate(parts[0].name, operations, seconds, operations / seconds, requests, cpu_us)
 
 
 class Work:
@@ -175,12 +182,12 @@ class Work:
 
     async def _listing(self) -> Done:
         """The whole directory, with what all processes have in it."""
-        requests, started = self._fs.requests, time.perf_counter()
+        end = self._begin()
         found = len(await self._fs.listdir(self._directory))
-        seconds = time.perf_counter() - started
+        done = end(LIST, found)
         if found != self._entries:
             raise OSError(f"{self._directory}: {found} entries were listed of {self._entries}")
-        return Done(LIST, found, seconds, self._fs.requests - requests)
+        return done
 
     async def _all(self, name: str, act: Act) -> Done:
         """Time of the tasks that share the operations."""
@@ -190,12 +197,21 @@ class Work:
             for number in numbers:
                 await act(number)
 
-        requests, started = self._fs.requests, time.perf_counter()
+        end = self._begin()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._settings.tasks):
                 tasks.create_task(work())
-        seconds = time.perf_counter() - started
-        return Done(name, self._count, seconds, self._fs.requests - requests)
+        return end(name, self._count)
+
+    def _begin(self) -> Callable[[str, int], Done]:
+        """A phase begins; what is returned ends it."""
+        requests, cpu, started = self._fs.requests, time.process_time(), time.perf_counter()
+
+        def end(name: str, operations: int) -> Done:
+            seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+            return Done(name, operations, seconds, cpu_seconds, self._fs.requests - requests)
+
+        return end
 
 
 def require_equal(found: bytes, expected: bytes, path: str) -> None:

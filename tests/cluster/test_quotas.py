@@ -406,6 +406,46 @@ async def test_what_left_while_a_quota_was_set_and_counts_to_it_all_the_same_fsc
     assert (await fs.fsck(Options(age=0, patience=1))).found == []
 
 
+async def test_after_renames_in_and_out_while_a_quota_came_and_went_fsck_makes_the_count_right(
+    fs: benchfs.AsyncClient,
+) -> None:
+    places = [f"/{top}/{number}" for top in ("p", "free") for number in range(4)]
+    for place in places:
+        await fs.makedirs(place)
+    for number in range(24):
+        await fs.write_bytes(f"{places[number % 8]}/{number}", b"x" * number)
+    ended = asyncio.Event()
+
+    async def move(first: int) -> int:
+        """Rename some files around, always to the next place."""
+        turn = 0
+        while not ended.is_set():
+            for number in range(first, 24, 4):
+                old, new = places[(number + turn) % 8], places[(number + turn + 1) % 8]
+                await fs.rename(f"{old}/{number}", f"{new}/{number}")
+            turn += 1
+        return turn
+
+    movers = [asyncio.create_task(move(first)) for first in range(4)]
+    for _ in range(4):
+        await fs.set_quota("/p", max_bytes=10_000, max_inodes=1000)
+        await fs.clear_quota("/p")
+    await fs.set_quota("/p", max_bytes=10_000, max_inodes=1000)
+    ended.set()
+    assert min(await asyncio.gather(*movers)) > 0
+
+    report = await fs.fsck(Options(repair=True, age=0, patience=1))
+
+    assert {one.finding.kind for one in report.found} <= {Kind.QUOTA}
+    assert report.clean
+    inside = [int(name) for place in places[:4] for name in await fs.listdir(place)]
+    assert await used(fs, "/p") == (sum(inside), len(inside) + 5)
+    for place in places[:4]:
+        for name in await fs.listdir(place):
+            await fs.unlink(f"{place}/{name}")
+    await until_used(fs, "/p", (0, 5))
+
+
 async def test_setting_a_quota_that_was_interrupted_can_be_finished_by_fsck(
     fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

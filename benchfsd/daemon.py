@@ -43,7 +43,7 @@ from benchfs.rpc.server import Handler, Server
 from benchfs.rpc.server import Identity as ServerIdentity
 from benchfs.rpc.transports.choose import Engines, choose
 from benchfsd import metrics
-from benchfsd.capabilities import Capabilities
+from benchfsd.capabilities import Capabilities, shared_key
 from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
@@ -181,6 +181,7 @@ class Daemon:
             self._engines.prefers,
         )
         device = config.data_dir.stat().st_dev
+        key = await shared_key(self._registry, self._env.rng)
         self._node = node = Node(
             config.node_id,
             self._spec,
@@ -191,7 +192,7 @@ class Daemon:
             self._pool,
             f"{self._engines.summary}; chunk files: {self._disk_engine}",
             f"{config.host}:{device}",
-            Guard(config.superusers, Capabilities(self._secret)),
+            Guard(config.superusers, Capabilities(key)),
             Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
         node.refresh_map = self._read_map

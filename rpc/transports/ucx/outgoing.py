@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -49,8 +50,8 @@ class _Sent:
         self.done = done
 
 
-class Outgoing:
-    """Sends a stream; a link is one."""
+class Outgoing(ABC):
+    """Sends a stream; a link is one, and says what follows from it."""
 
     passes_descriptors = False
     _endpoint: Pointer
@@ -211,13 +212,14 @@ class Outgoing:
 
     # ------------------------------------------------------------ what a link adds
 
+    @abstractmethod
     def _report_drained(self) -> None:
-        raise NotImplementedError
+        """Little enough is queued that more may come."""
 
+    @abstractmethod
     def _all_sent(self) -> None:
         """Nothing is queued or under way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _broken(self, status: int) -> None:
         """The endpoint does not send any more."""
-        raise NotImplementedError

@@ -9,6 +9,7 @@ and reported as an error. Processes are known by an environment variable that th
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -37,6 +38,22 @@ hypothesis.settings.register_profile(
     "thorough", deadline=None, derandomize=False, print_blob=True, max_examples=2000
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where no bytecode may be written beside the sources, let all processes share a place for it.
+
+    Otherwise each of the thousand daemons and commands that tests start compiles all it imports,
+    which takes longer than what it does. Workers inherit the place from the process before them.
+    """
+    if not sys.dont_write_bytecode or hasattr(config, "workerinput"):
+        return
+    place = tempfile.mkdtemp(prefix="bfs-bytecode-")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPYCACHEPREFIX", place)
+    patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    config.add_cleanup(patch.undo)
+    config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
 @pytest.fixture

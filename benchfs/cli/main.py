@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from benchfs.cli.output import note, say
+from benchfs.version import installed_version
 
 COMMANDS = (
     *("up", "down", "status", "doctor", "fsck", "scrub"),
@@ -49,9 +50,7 @@ def options(
 ) -> None:
     """BenchFS: one file system out of the disks of a job's machines."""
     if version:
-        from importlib import metadata  # noqa: PLC0415 (slow to import)
-
-        say(f"benchfs {metadata.version('benchfs')}")
+        say(f"benchfs {installed_version()}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -283,18 +283,6 @@ ELSEWHERE = {
         "clear_quota ENOTDIR",
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
 
 
 numbers = itertools.count()

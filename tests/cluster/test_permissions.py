@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -49,20 +49,6 @@ CAROL = benchfs.User(50_003, 60_003)
 SHARED = 60_100
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may act for other users")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    """The client of the cluster's owner."""
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
-        await client.rmtree("/")
 
 
 @pytest.fixture

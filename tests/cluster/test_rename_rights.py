@@ -1,6 +1,6 @@
 """Renames, links, wide directories and permissions together, whatever group each name is in.
 
-Directories get home groups by chance, over two nodes; every test has several of them.
+Directories get home groups by chance, over the nodes; every test has several of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
@@ -21,12 +21,6 @@ SHARED = 60_100
 DIRECTORIES = 6
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may act for other users")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import disks
+
 SESSION_VARIABLE = "BENCHFS_TEST_SESSION"
 # The engine that daemons and clients of the tests use: the suite passes with each.
 ENGINE_VARIABLE = "BENCHFS_TRANSPORT"
@@ -62,6 +64,13 @@ def short_tmp() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="bfs-"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of 48 MiB, where a test has the right to mount one."""
+    with disks.small(tmp_path, mib=48) as disk:
+        yield disk
 
 
 @pytest.fixture(scope="session", autouse=True)

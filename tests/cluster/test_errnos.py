@@ -222,7 +222,7 @@ ELSEWHERE = {
     ("cluster/test_sparse_files.py", "test_more_than_the_disk_has_cannot_be_allocated"): [
         "fallocate ENOSPC"
     ],
-    ("contract/test_chunk_shaping.py", "test_a_file_system_that_cannot_allocate_says_so"): [
+    ("contract/chunks/test_shaping.py", "test_a_file_system_that_cannot_allocate_says_so"): [
         "fallocate EOPNOTSUPP"
     ],
     ("cluster/test_copy_range.py", "test_what_cannot_be_copied_is_refused"): [

@@ -28,12 +28,10 @@ RECORDS = sorted(
     key=lambda record: record.__name__,
 )
 by_name = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
-# The messages share the few kinds of fields that test_schema.py tries at length: what is
-# left to try of each message is its declaration.
+# The messages share the few kinds of fields that test_schema.py tries at length: what is left to
+# try of each is its declaration. Of wrong values, one example tries all there are.
 a_fifth_of_the_examples = settings(max_examples=settings().max_examples // 5)
-a_few_examples = settings(
-    max_examples=settings().max_examples // 20
-)  # each tries all that is wrong
+a_few_examples = settings(max_examples=settings().max_examples // 20)
 
 
 def values(hint: object) -> st.SearchStrategy[typing.Any]:

@@ -3,8 +3,10 @@
 import pytest
 
 from benchfs.env import FixedEnv, fixed_env
+from benchfs.rpc.messages import Attributes
 from benchfsd.renaming import RenamingNamespace as Namespace
 from tests.unit.memory_rows import MemoryRows
+from tests.unit.namespace.group import create
 
 
 @pytest.fixture
@@ -23,3 +25,8 @@ def names(memory: MemoryRows, env: FixedEnv) -> Namespace:
     namespace.inodes.format_root(uid=10, gid=20)
     env.clock.advance(1)
     return namespace
+
+
+@pytest.fixture
+def file(names: Namespace) -> Attributes:
+    return create(names, b"file")

@@ -15,6 +15,7 @@ from benchfs.cli.bench_compare import compare
 from benchfs.cli.bench_io500 import io500
 from benchfs.cli.bench_ior import ior
 from benchfs.cli.bench_mdtest import mdtest
+from benchfs.cli.bench_rpc import rpc
 from benchfs.cli.bench_scale import scale
 from benchfs.cli.output import ClusterOption, JsonOption, run, say_json, table
 from benchfs.cli.sizes import parse_size
@@ -25,6 +26,7 @@ app.command("mdtest")(mdtest)
 app.command("io500")(io500)
 app.command("compare")(compare)
 app.command("scale")(scale)
+app.command("rpc")(rpc)
 
 
 @app.command()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ import benchfs
 from benchfs.bench import base, md, memory
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
 
 
 def names(cluster: benchfs.LocalCluster) -> list[str]:

@@ -25,7 +25,7 @@ from tests.ucx import needs_ucx
 
 ROOT = Path(__file__).parents[2]
 STREAMS = ("test_transport", "test_cancelled_buffers")
-CALLS = ("test_rpc", "test_rpc_limits")
+CALLS = ("test_rpc", "test_rpc_handshake", "test_rpc_limits")
 # UCX connects by an address of the network, so `tcp` is in every list; where shared memory is,
 # the bytes go through that.
 PATHS = {

@@ -311,6 +311,11 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         return self._use().cluster.map
 
     @property
+    def requests(self) -> int:
+        """Requests sent to nodes since the client connected, those in the background too."""
+        return self._use().cluster.requests
+
+    @property
     def local_hits(self) -> int:
         """Reads that were served from a chunk file directly, since the client connected."""
         hits: int = self._use().local_hits
@@ -347,7 +352,7 @@ class _Connected(Connected):
         self._local = LocalChunks(cluster) if local_reads else None
         self._chunks = ChunkReader(cluster, client._read_budget, self._local)
         self._segments = SegmentReader(self._chunks, client.cache)
-        self._files: set[AsyncFile] = set()
+        self._files: dict[InodeHandle, AsyncFile] = {}
         self._access_times = AccessTimes(cluster, client._env)
         self.holds = Holds(cluster)
         self.by_inode = ByInode(self, OpenInodes(self, client._env))
@@ -359,7 +364,7 @@ class _Connected(Connected):
     async def write_out(self, ino: int) -> bool:
         if not self.holds.handles(ino):
             return False
-        writing = [file for file in self._files if file.holds_back(ino)]
+        writing = [file for file in self._files.values() if file.holds_back(ino)]
         for file in writing:
             await file.flush()
         return bool(writing)
@@ -401,21 +406,21 @@ class _Connected(Connected):
             writes,
             client._timeout,
             client._attribute_seconds,
-            lambda _: self._closed(file, inode),
+            partial(self._closed, inode),
         )
-        self._files.add(file)
+        self._files[inode] = file
         self.holds.add(inode, number, writes=mode.write if writing is None else writing)
         return file
 
-    def _closed(self, file: AsyncFile, inode: InodeHandle) -> None:
-        self._files.discard(file)
+    def _closed(self, inode: InodeHandle) -> None:
+        file = self._files.pop(inode)
         self.holds.drop(inode)
         if file.was_read:
             self._access_times.note(inode.attributes)
 
     async def close(self) -> None:
         failure: BenchFSError | None = None
-        for file in list(self._files):
+        for file in list(self._files.values()):
             try:
                 await file.close()
             except BenchFSError as exc:

@@ -75,7 +75,8 @@ class Holds:
         held.writes |= writes
         held.handles.add(inode)
         inode.family = held.handles
-        inode.learn(inode.attributes)
+        if len(held.handles) > 1:
+            inode.learn(inode.attributes)
         inode.holds = self
         inode.number = number
         if self._renewing is None:
@@ -85,7 +86,7 @@ class Holds:
         """The handle is closed. Waits for nothing."""
         held = self._held[inode.ino]
         held.handles.discard(inode)
-        inode.family = {inode}
+        inode.leave()
         if held.handles:
             return
         del self._held[inode.ino]

@@ -85,6 +85,9 @@ class Database:
             mode=0o600,
             max_dbs=0,
         )
+        self.map_bytes = map_bytes
+        """What `used_bytes` may grow to. A put beyond it is fatal: refuse new rows before."""
+        self._used_bytes: int | None = None  # at the last commit, once somebody has asked
         self._schedule = schedule
         self._on_fatal = on_fatal
         self._failure: FatalStorageError | None = None
@@ -202,6 +205,7 @@ class Database:
         except (lmdb.Error, OSError) as problem:
             self._fail("commit", problem)
         self._batch = None
+        self._used_bytes = None
         self._committed.extend(self._waiting)
         self._waiting.clear()
         self._call_committed()
@@ -221,13 +225,10 @@ class Database:
     @property
     def used_bytes(self) -> int:
         """Bytes of the file in use, free pages inside it included, as of the last commit."""
-        pages = int(self._env.info()["last_pgno"]) + 1
-        return pages * int(self._env.stat()["psize"])
-
-    @property
-    def map_bytes(self) -> int:
-        """What `used_bytes` may grow to. A put beyond it is fatal: refuse new rows before."""
-        return int(self._env.info()["map_size"])
+        if self._used_bytes is None:
+            pages = int(self._env.info()["last_pgno"]) + 1
+            self._used_bytes = pages * int(self._env.stat()["psize"])
+        return self._used_bytes
 
     @property
     def commits(self) -> int:

@@ -52,8 +52,9 @@ class Purger:
         """Tell the nodes; returns what some node has not answered for."""
         node = self._node
         files: defaultdict[str, list[int]] = defaultdict(list)
-        for _, intent in batch:
-            for node_id in node.nodes_of(intent.layout):
+        holders = [node.nodes_of(intent.layout) for _, intent in batch]
+        for (_, intent), nodes in zip(batch, holders, strict=True):
+            for node_id in nodes:
                 files[node_id].append(intent.ino)
         silent: set[str] = set()
 
@@ -68,8 +69,8 @@ class Purger:
 
         await asyncio.gather(*[tell(node_id, inos) for node_id, inos in files.items()])
         failed = []
-        for group, intent in batch:
-            if silent & node.nodes_of(intent.layout):
+        for (group, intent), nodes in zip(batch, holders, strict=True):
+            if silent & nodes:
                 failed.append((group, intent))
             else:
                 node.namespace(group).intents.finish(intent)

@@ -53,6 +53,19 @@ def test_a_number_in_use_is_reserved_on_disk_before_it_is_given(memory: MemoryRo
     assert ino != ROOT_INO
 
 
+def test_numbers_of_one_block_follow_each_other_and_the_next_block_lies_elsewhere(
+    memory: MemoryRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inodes, "COUNTER_BLOCK", 8)
+    table = Namespace(9, memory, fixed_env(0)).inodes
+
+    numbers = [table.allocate() for _ in range(16)]
+
+    assert numbers[:8] == list(range(numbers[0], numbers[0] + 8))
+    assert numbers[8:] == list(range(numbers[8], numbers[8] + 8))
+    assert numbers[0] >> 32 != numbers[8] >> 32  # the random part is drawn for each block
+
+
 def test_most_numbers_cost_no_row(names: Namespace, memory: MemoryRows) -> None:
     names.inodes.allocate()
     before = memory.snapshot()

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Coroutine, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from benchfs.env import NANOSECONDS
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 Result = TypeVar("Result")
 START_NS = 1_000_000_000 * NANOSECONDS  # a day in September 2001
@@ -45,9 +48,7 @@ class _Jumping(selectors.BaseSelector):
         self._loop = loop
         self._inner = selectors.DefaultSelector()
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._inner.select(0)
         if not ready and timeout is None:
             raise StalledError("nothing is left to wait for")
@@ -56,19 +57,19 @@ class _Jumping(selectors.BaseSelector):
         return ready
 
     def register(
-        self, fileobj: selectors._FileObject, events: int, data: object = None
+        self, fileobj: FileDescriptorLike, events: int, data: object = None
     ) -> selectors.SelectorKey:
         return self._inner.register(fileobj, events, data)
 
-    def unregister(self, fileobj: selectors._FileObject) -> selectors.SelectorKey:
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
         return self._inner.unregister(fileobj)
 
     def modify(
-        self, fileobj: selectors._FileObject, events: int, data: object = None
+        self, fileobj: FileDescriptorLike, events: int, data: object = None
     ) -> selectors.SelectorKey:
         return self._inner.modify(fileobj, events, data)
 
-    def get_map(self) -> Mapping[selectors._FileObject, selectors.SelectorKey]:
+    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
         return self._inner.get_map()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ head is a PING or its answer. All others carry requests and replies.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -42,9 +43,9 @@ class Traffic:
         """Connections made since the start."""
         return self._ends // 2
 
-    def connections_of(self, name: str) -> int:
-        """Connections that somebody or some node has now, whoever made them."""
-        return sum(link.here == name for link in self._network.links)
+    def connections_by_name(self) -> Counter[str]:
+        """Connections that each client and node has now, whoever made them."""
+        return Counter(link.here for link in self._network.links)
 
     def _unit(self, link: MemoryLink, size: int) -> None:
         count = self._units.get(link, 0)

@@ -16,6 +16,7 @@ from benchfs.inode import (
     ROOT_INO,
     FileType,
     atime_is_due,
+    counter_of,
     home_group,
     make_ino,
 )
@@ -77,7 +78,7 @@ class Inodes:
 
     __slots__ = (
         *("_env", "_holds", "_intents", "_next_counter", "_reserved_counter", "_rows"),
-        *("allowances", "group"),
+        *("_first_counter", "allowances", "group"),
     )
 
     def __init__(self, group: int, rows: Rows, env: Env, intents: Intents, holds: Holds) -> None:
@@ -87,7 +88,7 @@ class Inodes:
         self._intents = intents
         self._holds = holds
         self.allowances = Allowances(group, rows, env)
-        self._next_counter = self._reserved_counter = 0
+        self._next_counter = self._reserved_counter = self._first_counter = 0
 
     # ------------------------------------------------------------------------- rows
 
@@ -136,6 +137,11 @@ class Inodes:
         end = min(start + COUNTER_BLOCK, COUNTERS)
         self._rows.put(counter_key(self.group), encode_counter(end))
         self._next_counter, self._reserved_counter = start, end
+        self._first_counter = self._first_counter or start
+
+    def is_new(self, ino: int) -> bool:
+        """Whether this object made the number, so since this process leads the group."""
+        return 0 < self._first_counter <= counter_of(ino)
 
     # ------------------------------------------------------------------- attributes
 

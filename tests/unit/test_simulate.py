@@ -23,6 +23,7 @@ from benchfs.bench.simulate.run import Size, beyond, parse_sizes, simulate
 from benchfs.bench.simulate.text import markdown, tables
 from benchfs.client import AsyncClient
 from benchfs.errors import BenchFSError
+from benchfsd.rows import NODE, Kind, kind_prefix
 
 SMALL = Offered(clients=4, operations=300, directories=2)
 MIB = 1 << 20
@@ -127,6 +128,11 @@ def chunks(cluster: SimulatedCluster) -> int:
     return sum(node.node.store.chunk_count for node in cluster.nodes)
 
 
+def file_rows(cluster: SimulatedCluster) -> int:
+    prefix = kind_prefix(NODE, Kind.FILE)
+    return sum(node.node.database.count(prefix) for node in cluster.nodes)
+
+
 async def write(fs: AsyncClient, path: str, size: int) -> None:
     async with await fs.open(path, "wb") as file:
         await file.write(bytes(size))
@@ -146,16 +152,17 @@ def test_a_removal_reaches_just_the_nodes_with_chunks(tmp_path: Path) -> None:
     assert 1 <= clock.run(remove()) <= 3
 
 
-def test_a_file_that_was_cut_leaves_no_chunk(tmp_path: Path) -> None:
+def test_a_file_that_was_cut_leaves_no_chunk_and_no_row(tmp_path: Path) -> None:
     async def remove() -> None:
         async with simulated(10, tmp_path, seed=2) as cluster, cluster.client(60.0) as fs:
+            before = file_rows(cluster)
             await write(fs, "/file", 8 * CHUNK_BYTES)
             await fs.truncate("/file", 1)
-            async with await fs.open("/file", "r+b") as file:
-                await file.pwrite(b"x", 30 * CHUNK_BYTES)
+            assert file_rows(cluster) > before
             await fs.unlink("/file")
             await asyncio.sleep(SETTLED_SECONDS)
             assert chunks(cluster) == 0
+            assert file_rows(cluster) == before
 
     clock.run(remove())
 

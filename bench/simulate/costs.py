@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from benchfs.bench.simulate.cluster import CHUNK_BYTES, ONE_WAY_SECONDS, SimulatedCluster
 from benchfs.client import WIDE_FANOUT, AsyncClient
+from benchfs.file import AsyncFile
 
 REPEATS = 8
 ENTRIES = 256  # of a directory that is listed
@@ -24,12 +25,20 @@ KNOWN_SECONDS = 3600.0  # directories stay known, as they do for a second otherw
 PAYLOAD = bytes(range(256)) * (CHUNK_BYTES // 256)
 
 
+class Clients(NamedTuple):
+    """Who does it. `held`: files that another client has open for writing."""
+
+    fs: AsyncClient
+    other: AsyncClient
+    held: list[AsyncFile]
+
+
 class Operation(NamedTuple):
-    """Something to be counted. `prepare` and `act` get the client and the repetition's number."""
+    """Something to be counted. `prepare` and `act` get the clients and the repetition's number."""
 
     name: str
-    act: Callable[[AsyncClient, int], Awaitable[object]]
-    prepare: Callable[[AsyncClient, int], Awaitable[object]] | None = None
+    act: Callable[[Clients, int], Awaitable[object]]
+    prepare: Callable[[Clients, int], Awaitable[object]] | None = None
     most: int | None = None  # requests, what is done behind it included
     why: str = ""  # it has no such bound
 
@@ -61,52 +70,67 @@ async def _new_written(fs: AsyncClient, path: str) -> None:
     await _write(fs, path)
 
 
+async def _hold(by: Clients, path: str) -> None:
+    file = await by.other.open(path, "xb")
+    by.held.append(file)
+    await file.write(PAYLOAD)
+
+
 OPERATIONS = (
-    Operation("create", lambda fs, i: _create(fs, f"/a/new{i}"), most=2),
-    Operation("stat", lambda fs, i: fs.stat(f"/a/new{i}"), most=1),
+    Operation("create", lambda by, i: _create(by.fs, f"/a/new{i}"), most=2),
+    Operation("stat", lambda by, i: by.fs.stat(f"/a/new{i}"), most=1),
     Operation(
         "open, write a chunk, close",
-        lambda fs, i: _write(fs, f"/a/data{i}"),
-        lambda fs, i: _create(fs, f"/a/data{i}"),
+        lambda by, i: _write(by.fs, f"/a/data{i}"),
+        lambda by, i: _create(by.fs, f"/a/data{i}"),
         most=7,
     ),
-    Operation("open, read a chunk, close", lambda fs, i: fs.read_bytes(f"/a/data{i}"), most=7),
-    Operation("rename in a directory", lambda fs, i: fs.rename(f"/a/new{i}", f"/a/old{i}"), most=1),
+    Operation("open, read a chunk, close", lambda by, i: by.fs.read_bytes(f"/a/data{i}"), most=7),
+    Operation(
+        "rename in a directory", lambda by, i: by.fs.rename(f"/a/new{i}", f"/a/old{i}"), most=1
+    ),
     Operation(
         "rename to another directory",
-        lambda fs, i: fs.rename(f"/a/old{i}", f"/b{i}/old"),
-        lambda fs, i: fs.mkdir(f"/b{i}"),
+        lambda by, i: by.fs.rename(f"/a/old{i}", f"/b{i}/old"),
+        lambda by, i: by.fs.mkdir(f"/b{i}"),
         most=3,
     ),
     Operation(
         "unlink, empty",
-        lambda fs, i: fs.unlink(f"/a/empty{i}"),
-        lambda fs, i: _create(fs, f"/a/empty{i}"),
+        lambda by, i: by.fs.unlink(f"/a/empty{i}"),
+        lambda by, i: _create(by.fs, f"/a/empty{i}"),
         most=1,
     ),
-    Operation("unlink, a chunk", lambda fs, i: fs.unlink(f"/a/data{i}"), most=3),
-    Operation("mkdir", lambda fs, i: fs.mkdir(f"/a/made{i}"), most=2),
-    Operation("rmdir", lambda fs, i: fs.rmdir(f"/a/made{i}"), most=3),
-    Operation(f"readdir, {ENTRIES} entries", lambda fs, _: fs.listdir("/narrow"), most=3),
+    Operation("unlink, a chunk", lambda by, i: by.fs.unlink(f"/a/data{i}"), most=3),
+    Operation("mkdir", lambda by, i: by.fs.mkdir(f"/a/made{i}"), most=2),
+    Operation("rmdir", lambda by, i: by.fs.rmdir(f"/a/made{i}"), most=3),
+    Operation(f"readdir, {ENTRIES} entries", lambda by, _: by.fs.listdir("/narrow"), most=3),
     Operation(
         f"readdir, wide, {ENTRIES} entries",
-        lambda fs, _: fs.listdir("/wide"),
+        lambda by, _: by.fs.listdir("/wide"),
         most=3 + 2 * WIDE_FANOUT,
     ),
-    Operation("create, wide", lambda fs, i: _create(fs, f"/wide/new{i}"), most=3),
+    Operation("create, wide", lambda by, i: _create(by.fs, f"/wide/new{i}"), most=3),
     Operation(
         "truncate",
-        lambda fs, i: fs.truncate(f"/a/cut{i}", 1),
-        lambda fs, i: _new_written(fs, f"/a/cut{i}"),
+        lambda by, i: by.fs.truncate(f"/a/cut{i}", 1),
+        lambda by, i: _new_written(by.fs, f"/a/cut{i}"),
         why="every node that may have chunks refuses late writes from then on",
     ),
-    Operation("statvfs", lambda fs, _: fs.statvfs(), why="it asks every node"),
+    Operation(
+        "stat, while another client writes",
+        lambda by, i: by.fs.stat(f"/a/live{i}"),
+        lambda by, i: _hold(by, f"/a/live{i}"),
+        why="the size is what the nodes have that may have chunks",
+    ),
+    Operation("statvfs", lambda by, _: by.fs.statvfs(), why="it asks every node"),
 )
 
 
 async def costs(cluster: SimulatedCluster) -> dict[str, Cost]:
     """Of every operation, by name."""
-    async with cluster.client(KNOWN_SECONDS) as fs:
+    async with cluster.client(KNOWN_SECONDS) as fs, cluster.client(KNOWN_SECONDS) as other:
+        by = Clients(fs, other, [])
         await fs.statvfs()  # a connection to every node
         await fs.mkdir("/a")
         await fs.mkdir("/narrow")
@@ -114,7 +138,7 @@ async def costs(cluster: SimulatedCluster) -> dict[str, Cost]:
         for number in range(ENTRIES):
             await _create(fs, f"/narrow/{number}")
             await _create(fs, f"/wide/{number}")
-        return {operation.name: await _cost(cluster, fs, operation) for operation in OPERATIONS}
+        return {operation.name: await _cost(cluster, by, operation) for operation in OPERATIONS}
 
 
 class _Count:
@@ -138,18 +162,20 @@ async def _counting(cluster: SimulatedCluster) -> AsyncIterator[_Count]:
     count.connections = traffic.connections - connections
 
 
-async def _cost(cluster: SimulatedCluster, fs: AsyncClient, operation: Operation) -> Cost:
+async def _cost(cluster: SimulatedCluster, by: Clients, operation: Operation) -> Cost:
     front, behind = [], []
     for number in range(REPEATS):
         if operation.prepare is not None:
-            await operation.prepare(fs, number)
+            await operation.prepare(by, number)
         await asyncio.sleep(SETTLED_SECONDS)
         async with _counting(cluster) as now:
-            await operation.act(fs, number)
+            await operation.act(by, number)
         async with _counting(cluster) as later:
             await asyncio.sleep(SETTLED_SECONDS)
         front.append(now)
         behind.append(later)
+        while by.held:
+            await by.held.pop().close()
     both = front + behind
     total: Counter[str] = Counter()
     for count in both:

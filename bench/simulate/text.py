@@ -9,6 +9,9 @@ from benchfs.bench.simulate.costs import OPERATIONS, Cost
 from benchfs.bench.simulate.load import Balance
 from benchfs.bench.simulate.run import Size
 
+BEGIN = "<!-- simulated: python -m benchfs.bench.simulate docs/BENCHMARKS.md -->"
+END = "<!-- end of simulated -->"
+
 
 class Table(NamedTuple):
     """`titles` and `rows` have the same number of cells; the first of each names the row."""
@@ -57,6 +60,16 @@ def markdown(table: Table) -> str:
     """The table, without its heading."""
     lines = [table.titles, ("---", *["---:"] * (len(table.titles) - 1)), *table.rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def in_page(page: str, found: Sequence[Table]) -> str:
+    """The page with the tables between its marks. ValueError if it has none."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no place for the tables: {BEGIN} and {END}")
+    text = "\n".join(f"{table.heading}:\n\n{markdown(table)}" for table in found)
+    return f"{head}{begin}\n{text}{end}{tail}"
 
 
 def _requests(cost: Cost) -> str:

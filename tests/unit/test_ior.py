@@ -304,9 +304,7 @@ def test_a_launcher_is_known_by_its_environment(
         ({"SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, 8),
     ],
 )
-def test_a_launcher_says_how_many_ranks_it_started(
-    environment: dict[str, str], ranks: int
-) -> None:
+def test_a_launcher_says_how_many_ranks_it_started(environment: dict[str, str], ranks: int) -> None:
     assert mpi.started(environment) == ranks
 
 

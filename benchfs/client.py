@@ -31,7 +31,7 @@ from benchfs.file_base import Mode, parse_mode
 from benchfs.holds import Holds
 from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.instance import find
+from benchfs.instance import Endpoints, find
 from benchfs.layout import check_chunk_size
 from benchfs.links import LinkMethods
 from benchfs.loans import LocalChunks
@@ -51,7 +51,7 @@ from benchfs.rpc.messages import (
     OpenReply,
 )
 from benchfs.rpc.transports.base import TransportUnavailableError
-from benchfs.rpc.transports.choose import choose
+from benchfs.rpc.transports.choose import Engines, choose
 from benchfs.session import Session
 from benchfs.settings import load
 from benchfs.stats import directory_total
@@ -79,7 +79,8 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
     `in_flight_bytes` what is read, and what is written, at the same time;
     `attribute_seconds` is how long directories and sizes are believed, 0: always ask.
     `local_reads`: read chunks of nodes on this host from their files directly. `user`: whom the
-    client acts for, None: the user of this process; root may state another.
+    client acts for, None: the user of this process; root may state another. `engines` and
+    `endpoints`, of a simulation, take the place of what `transport` and `cluster` would find.
 
     What else is None comes from the environment, the file of settings, or is the default
     (`benchfs/settings.py`); an error there is raised as OSError EINVAL.
@@ -98,6 +99,8 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         transport: str | None = None,
         env: Env | None = None,
         user: User | None = None,
+        engines: Engines | None = None,
+        endpoints: Endpoints | None = None,
     ) -> None:
         settings = load(
             {
@@ -117,11 +120,12 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         self._attribute_seconds = settings.attribute_seconds
         self._local_reads = settings.local_reads
         try:
-            self._engines = choose(settings.transport)
+            self._engines = engines or choose(settings.transport)
         except TransportUnavailableError as exc:
             text = exc.strerror or ""
             raise error(errno.EOPNOTSUPP, "connect", settings.cluster, text=text) from exc
         self._env = env or system_env()
+        self._endpoints = endpoints
         self.cache = ChunkCache(settings.cache_bytes)
         self._read_budget = ByteBudget(settings.in_flight_bytes)
         self._write_budget = ByteBudget(settings.in_flight_bytes)
@@ -144,7 +148,9 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         """Find the cluster and get its map. Raises ClusterError, UnreachableError."""
         if self._connected is not None:
             return
-        endpoints = await find(self._settings.cluster, self._settings.secret_file)
+        endpoints = self._endpoints
+        if endpoints is None:
+            endpoints = await find(self._settings.cluster, self._settings.secret_file)
         session = Session(self._env.rng.token_bytes(CLIENT_ID_BYTES))
         cluster = Cluster(endpoints, self._engines, self._env, session, self.user)
         try:

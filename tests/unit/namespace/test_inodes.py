@@ -44,6 +44,17 @@ def test_numbers_have_their_group_and_are_never_used_twice_over_restarts(
     assert len({ino & 0xFFFFFFFF for ino in seen}) == len(seen)  # whatever the random part is
 
 
+def test_a_number_is_new_to_the_one_who_made_it(memory: MemoryRows) -> None:
+    before = Namespace(9, memory, fixed_env(0)).inodes
+    old = before.allocate()
+    after = Namespace(9, memory, fixed_env(0)).inodes  # what was in memory is gone
+
+    assert before.is_new(old)
+    assert not after.is_new(old)
+    assert after.is_new(after.allocate())
+    assert not after.is_new(old)
+
+
 def test_a_number_in_use_is_reserved_on_disk_before_it_is_given(memory: MemoryRows) -> None:
     ino = Namespace(0, memory, fixed_env(0)).inodes.allocate()
 

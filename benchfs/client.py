@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from types import TracebackType
 
 from benchfs.access_times import AccessTimes

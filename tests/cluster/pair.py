@@ -136,10 +136,9 @@ class Pair(RuleBasedStateMachine):
         self.world.steps += 1
         outcome = self.outcome_there(there)
         expected = self.outcome_here(here, *arguments, **named)
-        if outcome.code and expected.code and self.turn == ANOTHER_USER:
-            # of two errors, one of them that it is not allowed, either may be told
-            if REFUSED & {outcome.code, expected.code}:
-                return outcome
+        codes = {outcome.code, expected.code}
+        if self.turn == ANOTHER_USER and None not in codes and REFUSED & codes:
+            return outcome  # of two errors, one of them that it is not allowed, either may be told
         self.differs = outcome != expected
         assert outcome == expected, f"BenchFS: {outcome}, local: {expected}"
         return outcome

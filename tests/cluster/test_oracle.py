@@ -26,10 +26,10 @@ from tests.cluster import local_directory as local
 from tests.cluster.local_directory import LocalDirectory
 from tests.cluster.pair import (
     HANDLES_MOST,
+    SOMEBODY,
     TOO_LONG,
     Handle,
     Pair,
-    SOMEBODY,
     PathSpec,
     World,
     attributes,

@@ -15,6 +15,7 @@ from pathlib import Path
 from benchfs.bench.peers.system import ADDRESS, command
 
 UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+PROGRAMS = ("unshare", "ip", "mount")
 RUNTIME = Path("/run/measured")
 ROUND_SECONDS = 600.0
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from benchfs.bench.peers import tables
+from benchfs.bench.peers.choose import DURABLE, GLUSTERFS
 from benchfs.bench.peers.commands import command
-from benchfs.bench.peers.reasons import REASONS
+from benchfs.bench.peers.reasons import REASONS, WAITS
 from benchfs.bench.peers.record import Record
 from benchfs.bench.peers.work import ROWS, stages
 
@@ -90,23 +91,29 @@ def _surroundings(record: Record) -> Iterator[str]:
 def _behind(record: Record) -> Iterator[str]:
     """Where the mount is behind the better peer, or short of the aim, and why."""
     found = {row.title: tables.to_peers(record, row) for row in ROWS}
-    behind = [title for title, spread in found.items() if spread and spread.median < 1]
-    short = [title for title, spread in found.items() if spread and 1 <= spread.median < TARGET]
     if not any(found.values()):
         return
+    behind = [title for title, spread in found.items() if spread and spread.median < 1]
+    short = [title for title, spread in found.items() if spread and 1 <= spread.median < TARGET]
     yield "## Where the mount is behind"
     if short:
         yield _paragraph(f"Ahead, but short of {TARGET:.0f} times: {'; '.join(short)}.")
-    if not behind:
+    if behind:
+        yield f"It is behind the better peer on {len(behind)} of {len(ROWS)} rows:"
+        reasons = {
+            reason: [row.title for row in rows if row.title in behind]
+            for reason, rows in REASONS.items()
+        }
+        lines = [_bullet(f"*{'; '.join(rows)}.* {why}") for why, rows in reasons.items() if rows]
+        yield "\n".join(lines)
+    else:
         yield "It is behind the better peer on no row."
-        return
-    yield f"It is behind the better peer on {len(behind)} of {len(ROWS)} rows:"
-    lines = []
-    for reason, rows in REASONS.items():
-        titles = [row.title for row in rows if row.title in behind]
-        if titles:
-            lines.append(_bullet(f"*{'; '.join(titles)}.* {reason}"))
-    yield "\n".join(lines)
+    durable = {row.title: record.ratio(row, DURABLE, (GLUSTERFS,)) for row in ROWS}
+    slower = [title for title, spread in durable.items() if spread and spread.median < 1]
+    if slower:
+        yield _paragraph(
+            f"In mode *durable* it is behind GlusterFS on: {'; '.join(slower)}. {WAITS}"
+        )
 
 
 def _how(record: Record) -> Iterator[str]:
@@ -149,13 +156,14 @@ def _repeat(record: Record) -> str:
         (row.title, f"`{command(steps[row], sizes.processes)}`") for row in ROWS if row in steps
     ]
     intro = _paragraph(
-        f"As root, on Debian 12; it took {record.seconds / 60:.0f} minutes. `--install` brings the "
+        f"As root, on Debian 12; it took {record.seconds:.0f} s. `--install` brings the "
         "peers' packages, and starts none of their services. Nothing is left running or mounted."
     )
     single = _paragraph(
         "A single row, in a directory of any mount (natively: `-a benchfs`). Unmount and mount "
         "before reading what was written."
     )
+    commands = tables.Grid(("row", "command"), rows)
     ours = f"```console\n# {COMMAND} --install \\\n    {flags}\n```"
     return "\n\n".join(
         (intro, ours, single, tables.markdown(tables.Grid(("row", "command"), rows)))

@@ -24,6 +24,10 @@ COPIES = (
     "A byte goes from the program through the kernel, the mount's process and a socket to the "
     "node, on as many CPUs as there are here; checks are computed on the way."
 )
+WAITS = (
+    "It waits for the disk when a file is closed, too, and GlusterFS only when a program asks for "
+    "fsync."
+)
 
 REASONS: dict[str, Sequence[Row]] = {
     THROUGH_PYTHON: (

@@ -27,7 +27,7 @@ def figures(record: Record) -> Grid:
     rows = [
         (row.title, row.unit, *(_number(record.rate(name, row)) for name in names)) for row in ROWS
     ]
-    return Grid(("", "", *names), rows)
+    return Grid(("", "unit", *names), rows)
 
 
 def ratios(record: Record) -> Grid:
@@ -58,7 +58,7 @@ def cpu(record: Record) -> Grid:
         found = [record.cpu_s(name, row) for name in names]
         cells = [_number(None if one is None else one * 1e6) for one in found]
         rows.append((row.title, "µs/MiB" if row.is_bandwidth else "µs each", *cells))
-    return Grid(("", "", *names), rows)
+    return Grid(("", "unit", *names), rows)
 
 
 def loops(record: Record) -> Grid:
@@ -110,11 +110,13 @@ def text(grid: Grid) -> str:
     return "\n".join(lines)
 
 
-def markdown(grid: Grid) -> str:
-    """The same for a page."""
-    ruler = ["---", *("---:" for _ in grid.titles[1:])]
-    lines = (grid.titles, ruler, *grid.rows)
-    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+def markdown(grid: Grid, *, numbers: bool = True) -> str:
+    """The same for a page; other cells than numbers stand to the left."""
+    ruler = ["---", *("---:" if numbers else "---" for _ in grid.titles[1:])]
+    return "\n".join(
+        f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in row)}|"
+        for row in (grid.titles, ruler, *grid.rows)
+    )
 
 
 def _number(value: float | None) -> str:
@@ -130,4 +132,6 @@ def _ratio(found: Spread | None) -> str:
 def _with_spread(found: Spread | None) -> str:
     if found is None:
         return NOTHING
+    if found.least == found.most:
+        return f"{found.median:.2f}"
     return f"{found.median:.2f} ({found.least:.2f} to {found.most:.2f})"

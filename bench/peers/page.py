@@ -15,6 +15,7 @@ from benchfs.bench.peers.commands import command
 from benchfs.bench.peers.reasons import REASONS, WAITS
 from benchfs.bench.peers.record import Record
 from benchfs.bench.peers.work import ROWS, stages
+from benchfs.bench.peers.yardstick import TURNS
 
 COMMAND = "python -m benchfs.bench.peers"
 TARGET = 2.0  # times the better peer
@@ -62,7 +63,7 @@ def _parts(record: Record, source: str) -> Iterator[str]:
     yield "## What the benchmark costs"
     yield _paragraph(
         "One process writes and reads a file in the kernel's memory, by IOR on `posix` and in a "
-        "bare loop of `os.pwrite` and `os.preadv`: the best of three turns, medians of the rounds."
+        f"bare loop of `os.pwrite` and `os.preadv`: the best of {TURNS} turns; medians of rounds."
     )
     yield tables.markdown(tables.loops(record))
     yield "## How it is measured"
@@ -165,9 +166,7 @@ def _repeat(record: Record) -> str:
     )
     commands = tables.Grid(("row", "command"), rows)
     ours = f"```console\n# {COMMAND} --install \\\n    {flags}\n```"
-    return "\n\n".join(
-        (intro, ours, single, tables.markdown(tables.Grid(("row", "command"), rows)))
-    )
+    return "\n\n".join((intro, ours, single, tables.markdown(commands, numbers=False)))
 
 
 def _paragraph(text: str) -> str:

@@ -31,9 +31,9 @@ class Sizes:
     processes: int = 2
     file_mib: int = 128
     hard_mib: int = 64
-    files: int = 2000
-    small_files: int = 1000
-    random_seconds: int = 3
+    files: int = 1500
+    small_files: int = 500
+    random_seconds: int = 2
 
     def __post_init__(self) -> None:
         numbers = (self.file_mib, self.hard_mib, self.files, self.small_files, self.random_seconds)

@@ -22,11 +22,11 @@ from benchfs.bench.peers.work import MIB
 NAME = "yardstick"
 IOR_WRITE, IOR_READ = "IOR, write", "IOR, read"
 LOOP_WRITE, LOOP_READ = "bare loop, write", "bare loop, read"
-TURNS = 3
+TURNS = 8
 
 
 def measure(place: Path, mib: int) -> Outcome:
-    """The best of a few turns of each, taken alternately, below a directory."""
+    """The best of several turns of each, taken alternately, below a directory."""
     return local.run(program, (str(place / "file"), mib), 1)
 
 

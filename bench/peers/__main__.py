@@ -38,6 +38,8 @@ def main() -> None:
         names = _names(given.systems)
     except ValueError as exc:
         parser.error(str(exc))
+    except OSError as exc:
+        sys.exit(f"peers: {exc}")
     try:
         _require_ready(names, install=given.install)
         with tempfile.TemporaryDirectory(prefix="benchfs-peers-", dir=given.directory) as place:

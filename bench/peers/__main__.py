@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ ROUNDS = 5
 
 def main() -> None:
     """The command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, leaves nothing
     parser = _parser()
     given = parser.parse_args()
     try:
@@ -47,6 +49,8 @@ def main() -> None:
             record = _measure(names, sizes, given.rounds, Path(place))
     except OSError as exc:
         sys.exit(f"peers: {exc}")
+    except KeyboardInterrupt:
+        sys.exit("peers: interrupted before a round was complete")
     _show(record)
     if given.json is not None:
         save(record, given.json)
@@ -134,8 +138,9 @@ def _say(line: str) -> None:
 def _show(record: Record) -> None:
     print(f"\nmedians of {len(record.rounds)} rounds")
     print(tables.text(tables.figures(record)))
-    print("\nratios")
-    print(tables.text(tables.ratios(record)))
+    if choose.MOUNT in record.systems:
+        print("\nratios")
+        print(tables.text(tables.ratios(record)))
     print("\ntime on CPUs, of clients and servers together")
     print(tables.text(tables.cpu(record)))
     print("\nwhat the benchmark costs")

@@ -126,9 +126,9 @@ def _measure(names: list[str], sizes: Sizes, count: int, place: Path) -> Record:
             done.append(found)
     except KeyboardInterrupt:
         if not done:
-            raise
-        _say("interrupted: the rounds before are shown")
-    return Record(machine(place), versions, sizes, time.monotonic() - began, tuple(done))
+            raise  # else the record says how many rounds it has
+    seconds = time.monotonic() - began
+    return Record(machine(place), versions, sizes, seconds, count, tuple(done))
 
 
 def _say(line: str) -> None:
@@ -136,7 +136,7 @@ def _say(line: str) -> None:
 
 
 def _show(record: Record) -> None:
-    print(f"\nmedians of {len(record.rounds)} rounds")
+    print(f"\nmedians of {len(record.rounds)} rounds; floor: {tables.floor_line(record)}")
     print(tables.text(tables.figures(record)))
     if choose.MOUNT in record.systems:
         print("\nratios")

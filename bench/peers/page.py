@@ -80,6 +80,7 @@ def _surroundings(record: Record) -> Iterator[str]:
         f"{machine.kernel}, {machine.file_system}"
     )
     yield ", ".join(f"{name} {number}" for name, number in record.versions.items())
+    yield f"the floor: {tables.floor_line(record)}"
     if record.disturbed:
         yield (
             f"**{record.disturbed} of {len(record.rounds)} rounds began while something else used "

@@ -58,22 +58,26 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole run."""
+    """A whole run. `asked`: how many rounds there were to be."""
 
     machine: Machine
     versions: dict[str, str]
     sizes: Sizes
     seconds: float
+    asked: int
     rounds: tuple[Round, ...]
 
     @property
     def failures(self) -> list[str]:
-        """What went wrong in which round."""
-        return [
+        """What went wrong in which round, and whether the run was interrupted."""
+        found = [
             f"round {number}: {name}: {why}"
             for number, one in enumerate(self.rounds, 1)
             for name, why in one.failures.items()
         ]
+        if len(self.rounds) < self.asked:
+            found.append(f"interrupted after {len(self.rounds)} of {self.asked} rounds")
+        return found
 
     @property
     def disturbed(self) -> int:
@@ -145,6 +149,7 @@ def load(path: Path) -> Record:
         document["versions"],
         Sizes(**document["sizes"]),
         document["seconds"],
+        document["asked"],
         tuple(
             Round(
                 one["busy"],

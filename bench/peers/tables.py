@@ -89,6 +89,16 @@ def _to_loop(record: Record, ior: str, bare: str) -> Spread | None:
     return record.spread(of_round)
 
 
+def floor_line(record: Record) -> str:
+    """Medians of what two plain processes reach."""
+    found = (
+        ("copying {} MiB/s", record.spread(lambda one: one.floor.copy_mib_s)),
+        ("{} answers a second on one CPU", record.spread(lambda one: one.floor.pings_together_s)),
+        ("{} on two", record.spread(lambda one: one.floor.pings_apart_s)),
+    )
+    return ", ".join(words.format(_number(one.median)) for words, one in found if one is not None)
+
+
 def peers_of(record: Record) -> list[str]:
     """The peers that were measured."""
     return [name for name in PEERS if name in record.systems]

@@ -41,7 +41,7 @@ def a_round(rates: dict[str, float], **more: object) -> Round:
 
 def a_record(*found: Round) -> Record:
     where = Machine("Processor", 2, 16, "Linux 6.1", "ext4", is_virtual=True)
-    return Record(where, {"BenchFS": "1"}, Sizes(), 300.0, found)
+    return Record(where, {"BenchFS": "1"}, Sizes(), 300.0, len(found), found)
 
 
 # ---------------------------------------------------------------- what is measured
@@ -260,6 +260,13 @@ def test_the_machine_is_described_without_names(tmp_path: Path) -> None:
     assert found.memory_gib >= 1
     assert found.kernel.startswith("Linux ")
     assert file_system(Path("/proc/self")) == "proc"
+
+
+def test_a_run_that_was_interrupted_says_after_how_many_rounds() -> None:
+    record = replace(a_record(a_round({MOUNT: 1.0})), asked=3)
+
+    assert record.failures == ["interrupted after 1 of 3 rounds"]
+    assert "**Incomplete:** interrupted after 1 of 3 rounds" in page(record, "record")
 
 
 # ---------------------------------------------------------------- packages

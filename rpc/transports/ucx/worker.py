@@ -18,7 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.transports.base import Buffer
@@ -30,6 +30,7 @@ from benchfs.rpc.transports.ucx.context import (
     reads_memory_of_others,
     shares_memory,
 )
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES
 
 MESSAGE_ID = 0xBF
 # events (the default) or poll
@@ -78,10 +79,13 @@ class Worker:
         self.buffers = BufferPool()
         self._context = context(self.ucx)
         self._progress = progress
+        self.retired = False
         self._holders = 0
         self._closed = False
         self._due = False
+        self._links: dict[bytes, Ends] = {}  # by number
         self._owners: dict[int, Ends] = {}  # by endpoint
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._touched: dict[Owner, None] = {}  # whom something happened to, in order
         self._operations: dict[int, tuple[Done, object]] = {}  # with what must stay alive
         self._sends_done: deque[tuple[Done, int]] = deque()
@@ -131,13 +135,11 @@ class Worker:
     def _message(
         self, _: Pointer, header: Pointer, header_size: int, data: Pointer, size: int, info: Pointer
     ) -> int:
-        if not info.recv_attr & binding.AM_HAS_REPLY_EP:
-            return binding.OK  # not from a link: dropped
-        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", info.reply_ep)))
-        if owner is None:
-            return binding.OK
-        self._touched[owner] = None
         head = bytes(self.ucx.ffi.buffer(header, header_size)) if header_size else b""
+        owner = self._links.get(head[:NUMBER_BYTES])
+        if owner is None:
+            return binding.OK  # for nobody: dropped
+        self._touched[owner] = None
         if info.recv_attr & binding.AM_RENDEZVOUS:
             owner.offered(head, data, size)
             return binding.IN_PROGRESS
@@ -247,7 +249,7 @@ class Worker:
         buffer = data if type(data) is bytes else ffi.from_buffer("char[]", data)
         self._last_operation = number = self._last_operation + 1
         parameters = self._send_parameters
-        parameters.flags = flags | binding.AM_SEND_REPLY
+        parameters.flags = flags
         parameters.user_data = ffi.cast("void *", number)
         request = self.ucx.lib.ucp_am_send_nbx(
             endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
@@ -285,35 +287,49 @@ class Worker:
 
     # ------------------------------------------------------------ endpoints
 
-    def connect(self, ip: str, port: int, owner: Ends) -> Pointer:
-        """Begin to connect to a listener. Raises OSError."""
+    def address(self) -> bytes:
+        """Where others reach this worker: to be given to `connect` of theirs. Raises OSError."""
+        ffi, lib = self.ucx.ffi, self.ucx.lib
+        place, size = ffi.new("void **"), ffi.new("size_t *")
+        check(lib.ucp_worker_get_address(self.handle, place, size))
+        try:
+            return bytes(ffi.buffer(place[0], size[0]))
+        finally:
+            lib.ucp_worker_release_address(self.handle, place[0])
+
+    def turn(self, address: bytes) -> asyncio.Lock:
+        """To be held while an endpoint to that worker is made, until the other side has its own.
+
+        UCX pairs the endpoints of two workers by the order in which each made them.
+        """
+        return self._turns.setdefault(address, asyncio.Lock())
+
+    def expect(self, number: bytes, owner: Ends) -> None:
+        """Messages to this number are the owner's."""
+        self._links[number] = owner
+
+    def forget(self, number: bytes) -> None:
+        """Nobody has this number any more."""
+        owner = self._links.pop(number)
+        self._touched.pop(owner, None)
+
+    def connect(self, address: bytes, owner: Ends) -> Pointer:
+        """Make an endpoint to the worker of an address, which has to be one: UCX trusts it.
+
+        Raises OSError.
+        """
         ffi = self.ucx.ffi
-        raw = ffi.new("unsigned char[]", binding.pack_address(ip, port))
-        parameters = self._endpoint_parameters()
-        parameters.field_mask |= binding.EP_PARAM_SOCKADDR | binding.EP_PARAM_FLAGS
-        parameters.flags = binding.EP_CLIENT_SERVER
-        parameters.sockaddr.addr = raw
-        parameters.sockaddr.addrlen = len(raw)
-        return self._create_endpoint(parameters, owner)
-
-    def accept(self, connection_request: Pointer, owner: Ends) -> Pointer:
-        """Make the endpoint of a connection that a listener was told of. Raises OSError."""
-        parameters = self._endpoint_parameters()
-        parameters.field_mask |= binding.EP_PARAM_CONNECTION_REQUEST
-        parameters.conn_request = connection_request
-        return self._create_endpoint(parameters, owner)
-
-    def _endpoint_parameters(self) -> Pointer:
-        parameters = self.ucx.ffi.new("ucp_ep_params_t *")
-        parameters.field_mask = binding.EP_PARAM_ERROR_MODE | binding.EP_PARAM_ERROR_HANDLER
+        raw = ffi.new("unsigned char[]", address)
+        parameters = ffi.new("ucp_ep_params_t *")
+        parameters.field_mask = (
+            binding.EP_PARAM_ADDRESS | binding.EP_PARAM_ERROR_MODE | binding.EP_PARAM_ERROR_HANDLER
+        )
+        parameters.address = raw
         parameters.err_mode = int(self.handles_failure)
         parameters.err_cb = self._on_failure
-        return parameters
-
-    def _create_endpoint(self, parameters: Pointer, owner: Ends) -> Pointer:
-        place = self.ucx.ffi.new("void **")
+        place = ffi.new("void **")
         check(self.ucx.lib.ucp_ep_create(self.handle, parameters, place))
-        self._owners[int(self.ucx.ffi.cast("intptr_t", place[0]))] = owner
+        self._owners[int(ffi.cast("intptr_t", place[0]))] = owner
         self.kick()
         return place[0]
 
@@ -328,10 +344,9 @@ class Worker:
         return (owner.path for owner in self._owners.values() if owner.path)
 
     def close(self, endpoint: Pointer) -> None:
-        """End an endpoint: nothing of it is told to anybody any more."""
+        """End an endpoint: its failure is told to nobody any more."""
         ucx = self.ucx
-        owner = self._owners.pop(int(ucx.ffi.cast("intptr_t", endpoint)))
-        self._touched.pop(owner, None)
+        del self._owners[int(ucx.ffi.cast("intptr_t", endpoint))]
         parameters = ucx.ffi.new("ucp_request_param_t *")
         if self.handles_failure:
             parameters.op_attr_mask = binding.ATTR_FLAGS
@@ -352,6 +367,10 @@ class Worker:
         return not self._closing
 
     # ------------------------------------------------------------ life
+
+    def retire(self) -> None:
+        """Let `hold` give this worker to nobody any more: its endpoints are out of step."""
+        self.retired = True
 
     def take_hold(self) -> None:
         """One more holder."""
@@ -399,14 +418,14 @@ def _progress_setting() -> Progress:
     return "poll" if setting == "poll" else "events"
 
 
-def hold(name: str = "") -> Worker:
+def hold(name: str) -> Worker:
     """The running loop's worker of that name, made if there is none. Pair with `let_go`.
 
     Raises OSError.
     """
     loop = asyncio.get_running_loop()
     for worker in _of_loop.get(loop, []):
-        if worker.name == name:
+        if worker.name == name and not worker.retired:
             break
     else:
         worker = Worker(loop, name, _progress_setting())

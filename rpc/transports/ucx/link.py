@@ -86,6 +86,7 @@ class UcxLink(Outgoing):
             self._control(HELLO, 0)
             await self._welcomed
         except BaseException:
+            self._welcomed = None
             self._worker.retire()
             raise
 

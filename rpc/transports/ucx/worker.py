@@ -87,10 +87,10 @@ class Worker:
         self._owners: dict[int, Ends] = {}  # by endpoint
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._touched: dict[Owner, None] = {}  # whom something happened to, in order
-        self._operations: dict[int, tuple[Done, object]] = {}  # with what must stay alive
+        # by request, with what must stay alive
+        self._operations: dict[int, tuple[Done, object]] = {}
         self._sends_done: deque[tuple[Done, int]] = deque()
         self._receives_done: deque[tuple[Done, int]] = deque()
-        self._last_operation = 0
         self._closing: list[Pointer] = []  # requests of endpoints that are being closed
         self._make()
 
@@ -116,19 +116,24 @@ class Worker:
         handler.id = MESSAGE_ID
         handler.cb = self._on_message
         check(lib.ucp_worker_set_am_recv_handler(self.handle, handler))
-        mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA | binding.ATTR_FLAGS
-        self._send_parameters = ffi.new("ucp_request_param_t *")
-        self._send_parameters.op_attr_mask = mask
-        self._send_parameters.cb = ffi.cast("void *", self._on_sent)
-        self._receive_parameters = ffi.new("ucp_request_param_t *")
-        self._receive_parameters.op_attr_mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA
-        self._receive_parameters.cb = ffi.cast("void *", self._on_received)
+        self._send_parameters = {
+            flags: self._operation_parameters(self._on_sent, flags)
+            for flags in (binding.AM_SEND_EAGER, binding.AM_SEND_RENDEZVOUS)
+        }
+        self._receive_parameters = self._operation_parameters(self._on_received, 0)
         descriptor = ffi.new("int *")
         check(lib.ucp_worker_get_efd(self.handle, descriptor))
         self._descriptor = int(descriptor[0])
         self.loop.add_reader(self._descriptor, self._wake)
         _of_loop.setdefault(self.loop, []).append(self)
         self.kick()
+
+    def _operation_parameters(self, callback: Pointer, flags: int) -> Pointer:
+        parameters = self.ucx.ffi.new("ucp_request_param_t *")
+        parameters.op_attr_mask = binding.ATTR_CALLBACK | (binding.ATTR_FLAGS if flags else 0)
+        parameters.cb = self.ucx.ffi.cast("void *", callback)
+        parameters.flags = flags
+        return parameters
 
     # ------------------------------------------------------------ what UCX calls
 
@@ -147,20 +152,23 @@ class Worker:
         return binding.OK
 
     def _failure(self, _: Pointer, endpoint: Pointer, status: int) -> None:
-        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", endpoint)))
+        owner = self._owners.get(self._key(endpoint))
         if owner is not None:
             self._touched[owner] = None
             owner.failed(status)
 
-    def _sent(self, request: Pointer, status: int, number: Pointer) -> None:
-        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+    def _sent(self, request: Pointer, status: int, _: Pointer) -> None:
+        done, _ = self._operations.pop(self._key(request))
         self._sends_done.append((done, status))
         self.ucx.lib.ucp_request_free(request)
 
-    def _received(self, request: Pointer, status: int, _size: int, number: Pointer) -> None:
-        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+    def _received(self, request: Pointer, status: int, _size: int, _: Pointer) -> None:
+        done, _ = self._operations.pop(self._key(request))
         self._receives_done.append((done, status))
         self.ucx.lib.ucp_request_free(request)
+
+    def _key(self, pointer: Pointer) -> int:
+        return int(self.ucx.ffi.cast("intptr_t", pointer))
 
     # ------------------------------------------------------------ progress
 
@@ -243,39 +251,41 @@ class Worker:
     def send(self, endpoint: Pointer, header: bytes, data: Buffer, flags: int, done: Done) -> int:
         """Send a message; `done` gets the status, at once or later. `data` stays as it is.
 
-        Returns the operation's number, for `under_way`.
+        `flags` is AM_SEND_EAGER or AM_SEND_RENDEZVOUS. Returns the operation's number, for
+        `under_way`.
         """
-        ffi = self.ucx.ffi
-        buffer = data if type(data) is bytes else ffi.from_buffer("char[]", data)
-        self._last_operation = number = self._last_operation + 1
-        parameters = self._send_parameters
-        parameters.flags = flags
-        parameters.user_data = ffi.cast("void *", number)
+        buffer = data if type(data) is bytes else self.ucx.ffi.from_buffer("char[]", data)
         request = self.ucx.lib.ucp_am_send_nbx(
-            endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
+            endpoint,
+            MESSAGE_ID,
+            header,
+            len(header),
+            buffer,
+            len(data),
+            self._send_parameters[flags],
         )
-        self._began(request, number, done, (header, buffer))
-        return number
+        if not request:  # it is sent
+            done(binding.OK)
+            return 0
+        return self._began(request, done, (header, buffer))
 
     def receive(self, rendezvous: Pointer, into: Buffer, done: Done) -> None:
         """Receive an offered message into a writable buffer of its size."""
-        ffi = self.ucx.ffi
-        buffer = ffi.from_buffer("char[]", into, require_writable=True)
-        self._last_operation = number = self._last_operation + 1
-        parameters = self._receive_parameters
-        parameters.user_data = ffi.cast("void *", number)
+        buffer = self.ucx.ffi.from_buffer("char[]", into, require_writable=True)
         request = self.ucx.lib.ucp_am_recv_data_nbx(
-            self.handle, rendezvous, buffer, len(into), parameters
+            self.handle, rendezvous, buffer, len(into), self._receive_parameters
         )
-        self._began(request, number, done, buffer)
+        self._began(request, done, buffer)
 
-    def _began(self, request: Pointer, number: int, done: Done, alive: object) -> None:
+    def _began(self, request: Pointer, done: Done, alive: object) -> int:
         status = pointer_status(self.ucx, request)
-        if status == binding.IN_PROGRESS:
-            self._operations[number] = (done, alive)
-            self.kick()
-        else:
+        if status != binding.IN_PROGRESS:
             done(status)
+            return 0
+        number = self._key(request)
+        self._operations[number] = (done, alive)
+        self.kick()
+        return number
 
     def under_way(self, number: int) -> bool:
         """Whether UCX still uses the buffer of an operation."""
@@ -329,7 +339,7 @@ class Worker:
         parameters.err_cb = self._on_failure
         place = ffi.new("void **")
         check(self.ucx.lib.ucp_ep_create(self.handle, parameters, place))
-        self._owners[int(ffi.cast("intptr_t", place[0]))] = owner
+        self._owners[self._key(place[0])] = owner
         self.kick()
         return place[0]
 
@@ -346,7 +356,7 @@ class Worker:
     def close(self, endpoint: Pointer) -> None:
         """End an endpoint: its failure is told to nobody any more."""
         ucx = self.ucx
-        del self._owners[int(ucx.ffi.cast("intptr_t", endpoint))]
+        del self._owners[self._key(endpoint)]
         parameters = ucx.ffi.new("ucp_request_param_t *")
         if self.handles_failure:
             parameters.op_attr_mask = binding.ATTR_FLAGS

@@ -84,6 +84,7 @@ class Cluster:
     def __init__(
         self, endpoints: Endpoints, engines: Engines, env: Env, session: Session, user: User
     ) -> None:
+        engines = engines.for_cluster(endpoints.secret)
         self._endpoints = endpoints
         self._env = env
         self._loop = asyncio.get_running_loop()

@@ -84,7 +84,7 @@ async def run(config: NodeConfig) -> None:
     if spec.mode != config.mode:
         raise StartError(f"the cluster's mode is {spec.mode}, this node's is {config.mode}")
     secret = _read_secret(config)
-    engines = choose(config.transport)
+    engines = choose(config.transport).for_cluster(secret)
     log.info("transport: %s", engines.summary)
     identity = Identity.open(
         config.data_dir,

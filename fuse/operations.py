@@ -18,6 +18,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, In
 from benchfs.client import AsyncClient
 from benchfs.fuse.directories import OpenDirectory
 from benchfs.fuse.replies import answered, entry_of, space_of
+from benchfs.fuse.tuning import DIRECT_WRITES_ARE_COHERENT
 from benchfs.inode import READ, ROOT_INO, WRITE, FileType
 from benchfs.open_inodes import OpenInode
 from benchfs.rpc.messages import Attributes, RenameHow
@@ -358,7 +359,15 @@ class Operations(pyfuse3.Operations):
         appends = self._appends(flags)
         self._files[handle] = _Handle(opened, writes=bool(wanted & WRITE), appends=appends)
         # where the kernel thinks the end is, others may have appended: it keeps no pages of that
-        return FileInfo(fh=handle, keep_cache=cached, direct_io=appends)
+        direct = appends or self._goes_past_pages(flags, opened.inode.attributes.mode)
+        return FileInfo(fh=handle, keep_cache=cached, direct_io=direct)
+
+    def _goes_past_pages(self, flags: int, mode: int) -> bool:
+        """Whether writes come as they are. Only the kernel's pages have it clear S_ISUID."""
+        only_writes = flags & os.O_ACCMODE == os.O_WRONLY and not mode & (
+            stat.S_ISUID | stat.S_ISGID
+        )
+        return only_writes and DIRECT_WRITES_ARE_COHERENT and not self._writeback
 
     def _new_handle(self) -> FileHandleT:
         self._last_handle += 1

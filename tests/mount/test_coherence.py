@@ -57,9 +57,7 @@ def test_an_open_file_shows_new_content_even_if_its_times_stand_still(
         assert becomes(lambda: os.pread(opened.fileno(), 10_000, 0), b"b" * 10_000)
 
 
-def test_a_removed_name_goes_once_it_is_no_longer_believed(
-    place: Path, fs: benchfs.Client
-) -> None:
+def test_a_removed_name_goes_once_it_is_no_longer_believed(place: Path, fs: benchfs.Client) -> None:
     names = [f"{number:03}" for number in range(200)]
     for name in names:
         fs.write_bytes(inside(place / name), b"")

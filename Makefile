@@ -37,6 +37,9 @@ bench: env ## Measure the base figures as ratios of this machine's floor
 io500: env ## Run IO500's phases on three nodes in a minute; ARGS="--report DIR" draws plots
 	$(PY) -m benchfs.bench.io500 $(ARGS)
 
+stress: env ## Stress a mount for some minutes, and check all it does; ARGS="--seconds 10" is shorter
+	$(PY) -m benchfs.bench.mount_stress $(ARGS)
+
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

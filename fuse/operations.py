@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Sequence
@@ -20,16 +21,15 @@ from benchfs.fuse.ahead import Ahead
 from benchfs.fuse.believed import Directories
 from benchfs.fuse.directories import OpenDirectory
 from benchfs.fuse.known import Known
+from benchfs.fuse.opening import Handle, How, how
 from benchfs.fuse.replies import answered, entry_of, space_of
-from benchfs.fuse.tuning import DIRECT_WRITES_ARE_COHERENT
-from benchfs.inode import READ, WRITE, FileType
+from benchfs.inode import FileType
 from benchfs.open_inodes import OpenInode
 from benchfs.rpc.messages import Attributes, RenameHow
 from benchfs.user import User
 
 MOST_READ_BYTES = 1024 * 1024
 _SPECIAL = {stat.S_IFIFO: FileType.FIFO, stat.S_IFSOCK: FileType.SOCKET}
-_WANTED = {os.O_RDONLY: READ, os.O_WRONLY: WRITE, os.O_RDWR: READ | WRITE}
 _HOW = {
     0: RenameHow.REPLACE,
     pyfuse3.RENAME_NOREPLACE: RenameHow.KEEP,
@@ -37,17 +37,6 @@ _HOW = {
 }
 _USER_XATTRS = b"user."
 DOTS = (b".", b"..")
-
-
-class _Handle:
-    """A file as one program opened it."""
-
-    __slots__ = ("appends", "opened", "writes")
-
-    def __init__(self, opened: OpenInode, *, writes: bool, appends: bool) -> None:
-        self.opened = opened
-        self.writes = writes
-        self.appends = appends
 
 
 class Operations(pyfuse3.Operations):
@@ -69,8 +58,8 @@ class Operations(pyfuse3.Operations):
         self._known = Known(self._inodes.timeout)
         self._believed = Directories(seconds, clock)
         self._ahead = Ahead(self._inodes.entries, seconds, clock)
-        self._last_handle = 0
-        self._files: dict[int, _Handle] = {}
+        self._handles = map(FileHandleT, itertools.count(1))
+        self._files: dict[int, Handle] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._buffers: list[bytearray] = []
 
@@ -251,27 +240,26 @@ class Operations(pyfuse3.Operations):
         flags: FlagT,
         ctx: pyfuse3.RequestContext,
     ) -> tuple[FileInfo, EntryAttributes]:
+        way = how(flags, writeback=self._writeback)
         opened = await self._inodes.create(
             parent_inode,
             name,
             stat.S_IMODE(mode),
             _owner(ctx),
             exclusive=bool(flags & os.O_EXCL),
-            append=self._appends(flags),
+            append=way.appends,
         )
-        attributes = opened.inode.attributes
-        self._believed.file_was_made(parent_inode, attributes)
+        self._believed.file_was_made(parent_inode, opened.inode.attributes)
         self._ahead.changed(parent_inode)
-        info = await self._opened(opened, flags)
+        info = await self._opened(opened, way)
         return info, self._entry(opened.inode.attributes)
 
     @answered
     async def open(self, inode: InodeT, flags: FlagT, ctx: pyfuse3.RequestContext) -> FileInfo:
-        opened = await self._inodes.files.open(
-            inode, self._wanted(flags), append=self._appends(flags)
-        )
+        way = how(flags, writeback=self._writeback)
+        opened = await self._inodes.files.open(inode, way.wanted, append=way.appends)
         self._known.opened(opened)
-        return await self._opened(opened, flags)
+        return await self._opened(opened, way)
 
     @answered
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
@@ -309,7 +297,7 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def opendir(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> FileHandleT:
-        handle = self._new_handle()
+        handle = next(self._handles)
         self._directories[handle] = OpenDirectory(self._inodes, inode)
         return handle
 
@@ -393,41 +381,19 @@ class Operations(pyfuse3.Operations):
         self._changed(directory)
         self._ahead.name_changed(directory, name)
 
-    def _wanted(self, flags: int) -> int:
-        wanted = _WANTED[flags & os.O_ACCMODE]
-        return READ | WRITE if self._writeback and wanted & WRITE else wanted
-
-    def _appends(self, flags: int) -> bool:
-        """Whether what is written goes to the end, not where the kernel says."""
-        return bool(flags & os.O_APPEND) and not self._writeback
-
-    async def _opened(self, opened: OpenInode, flags: int) -> FileInfo:
-        wanted = self._wanted(flags)
+    async def _opened(self, opened: OpenInode, way: How) -> FileInfo:
         cached = opened.cached
-        if flags & os.O_TRUNC:
+        if way.truncates:
             try:
                 await opened.truncate(0)
                 self._ahead.changed(opened.ino)
             except BaseException:
                 await self._inodes.files.release(opened)
                 raise
-        handle = self._new_handle()
-        appends = self._appends(flags)
-        self._files[handle] = _Handle(opened, writes=bool(wanted & WRITE), appends=appends)
-        # where the kernel thinks the end is, others may have appended: it keeps no pages of that
-        direct = appends or self._goes_past_pages(flags, opened.inode.attributes.mode)
+        handle = next(self._handles)
+        self._files[handle] = Handle(opened, way)
+        direct = way.goes_past_pages(opened.inode.attributes.mode)
         return FileInfo(fh=handle, keep_cache=cached, direct_io=direct)
-
-    def _goes_past_pages(self, flags: int, mode: int) -> bool:
-        """Whether writes come as they are. Only the kernel's pages have it clear S_ISUID."""
-        only_writes = flags & os.O_ACCMODE == os.O_WRONLY and not mode & (
-            stat.S_ISUID | stat.S_ISGID
-        )
-        return only_writes and DIRECT_WRITES_ARE_COHERENT and not self._writeback
-
-    def _new_handle(self) -> FileHandleT:
-        self._last_handle += 1
-        return self._last_handle
 
 
 def _owner(ctx: pyfuse3.RequestContext) -> User:

@@ -40,6 +40,9 @@ io500: env ## Run IO500's phases on three nodes in a minute; ARGS="--report DIR"
 peers: env ## Measure GlusterFS, MooseFS and the raw disk beside BenchFS, as root; ARGS="--install"
 	$(PY) -m benchfs.bench.peers $(ARGS)
 
+stress: env ## Stress a mount for some minutes, and check all it does; ARGS="--seconds 10" is shorter
+	$(PY) -m benchfs.bench.mount_stress $(ARGS)
+
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+from collections.abc import Iterator
 from typing import Protocol
 
 from benchfs.cluster import Capabilities, Cluster, Intent
@@ -67,7 +68,8 @@ class InodeHandle:
     `number` is this handle's alone within its session. `gone`: the inode was removed, since the
     node did not hear of this client for a lease.
     `own_change` is the change counter as this handle's own changes moved it: it stands still once
-    somebody else changed the inode.
+    somebody else changed the inode. `spilled`: there may be chunks beyond the size that the inode
+    knows, since a change failed half way, or was told to leave the size alone.
     """
 
     __slots__ = (
@@ -85,6 +87,7 @@ class InodeHandle:
         "own_change",
         "path",
         "seen_at",
+        "spilled",
         "writes",
     )
 
@@ -110,6 +113,18 @@ class InodeHandle:
         self.number = 0
         self.family: set[InodeHandle] = {self}
         self.writes: Writes | None = None
+        self.spilled = False
+
+    @contextlib.contextmanager
+    def spilling(self) -> Iterator[None]:
+        """For a change that makes chunks before the size is known: whole, or it has spilled."""
+        before, self.spilled = self.spilled, True
+        try:
+            yield
+        except BaseException:
+            self.spilled = True
+            raise
+        self.spilled = before
 
     def leave(self) -> None:
         """The handle is closed. What refers to itself would wait for the garbage collector.

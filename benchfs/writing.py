@@ -153,6 +153,8 @@ class WriteBehind:
         try:
             await self.flush(intent)
         finally:
+            if self._failure is not None or self.pending:
+                self._inode.spilled = True
             if self._timer is not None:
                 self._timer.cancel()
             running: list[asyncio.Task[object]] = [extent.task for extent in self._extents]

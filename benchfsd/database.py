@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import lmdb
@@ -73,6 +74,8 @@ class Database:
         schedule: Callable[[Callback], object],
         on_fatal: Callable[[FatalStorageError], object] = _log_nothing,
     ) -> None:
+        # lmdb would give the directory the mode of its files, of no use to others than root.
+        Path(path).mkdir(mode=0o700, exist_ok=True)
         # No readahead: pages are read at random, and those of a node in use are in memory.
         # No writemap: a stray write of this process could reach the file.
         self._env = lmdb.open(

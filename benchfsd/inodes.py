@@ -16,6 +16,7 @@ from benchfs.inode import (
     ROOT_INO,
     FileType,
     atime_is_due,
+    counter_of,
     home_group,
     make_ino,
 )
@@ -78,8 +79,8 @@ class Inodes:
     """The inodes whose home is `group`. One object a group: it hands out their numbers."""
 
     __slots__ = (
-        *("_chance", "_env", "_holds", "_intents", "_next_counter", "_reserved_counter"),
-        *("_rows", "allowances", "group"),
+        *("_chance", "_env", "_first_counter", "_holds", "_intents", "_next_counter"),
+        *("_reserved_counter", "_rows", "allowances", "group"),
     )
 
     def __init__(self, group: int, rows: Rows, env: Env, intents: Intents, holds: Holds) -> None:
@@ -89,7 +90,7 @@ class Inodes:
         self._intents = intents
         self._holds = holds
         self.allowances = Allowances(group, rows, env)
-        self._next_counter = self._reserved_counter = self._chance = 0
+        self._next_counter = self._reserved_counter = self._first_counter = self._chance = 0
 
     # ------------------------------------------------------------------------- rows
 
@@ -150,6 +151,11 @@ class Inodes:
         self._rows.put(counter_key(self.group), encode_counter(end))
         self._next_counter, self._reserved_counter = start, end
         self._chance = self._env.rng.randrange(CHANCES)
+        self._first_counter = self._first_counter or start
+
+    def is_new(self, ino: int) -> bool:
+        """Whether this object made the number, so since this process leads the group."""
+        return 0 < self._first_counter <= counter_of(ino)
 
     # ------------------------------------------------------------------- attributes
 

@@ -15,6 +15,7 @@ from benchfs.cli.bench_io500 import io500
 from benchfs.cli.bench_ior import ior
 from benchfs.cli.bench_md import md
 from benchfs.cli.bench_mdtest import mdtest
+from benchfs.cli.bench_rpc import rpc
 from benchfs.cli.bench_scale import scale
 from benchfs.cli.output import JsonOption, say_json, table
 
@@ -25,6 +26,7 @@ app.command("mdtest")(mdtest)
 app.command("io500")(io500)
 app.command("compare")(compare)
 app.command("scale")(scale)
+app.command("rpc")(rpc)
 
 
 @app.command()

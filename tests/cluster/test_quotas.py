@@ -7,7 +7,6 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -19,19 +18,6 @@ from benchfs.user import User
 
 MIB = 1 << 20
 COMMAND = (sys.executable, "-m", "benchfs.cli.main", "quota")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=3) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
-        await client.rmtree("/")
 
 
 async def used(fs: benchfs.AsyncClient, path: str) -> tuple[int, int]:

@@ -25,21 +25,6 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
         yield running
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48m", "benchfs-test", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def start(*arguments: str, timeout: int = 10) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "benchfs.cli.main", "bench", *arguments],

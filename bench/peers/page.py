@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from benchfs.bench.peers import tables
-from benchfs.bench.peers.choose import DURABLE, GLUSTERFS
+from benchfs.bench.peers.choose import DURABLE, GLUSTERFS, NATIVE
 from benchfs.bench.peers.commands import command
-from benchfs.bench.peers.reasons import REASONS, WAITS
-from benchfs.bench.peers.record import Record
+from benchfs.bench.peers.reasons import WAITS, reasons
+from benchfs.bench.peers.record import Record, Spread
 from benchfs.bench.peers.work import ROWS, stages
-from benchfs.bench.peers.yardstick import TURNS
 
 COMMAND = "python -m benchfs.bench.peers"
 TARGET = 2.0  # times the better peer
@@ -63,7 +62,7 @@ def _parts(record: Record, source: str) -> Iterator[str]:
     yield "## What the benchmark costs"
     yield _paragraph(
         "One process writes and reads a file in the kernel's memory, by IOR on `posix` and in a "
-        f"bare loop of `os.pwrite` and `os.preadv`: the best of {TURNS} turns; medians of rounds."
+        "bare loop of `os.pwrite` and `os.preadv`: the best of several turns; medians of rounds."
     )
     yield tables.markdown(tables.loops(record))
     yield "## How it is measured"
@@ -92,22 +91,24 @@ def _surroundings(record: Record) -> Iterator[str]:
 
 def _behind(record: Record) -> Iterator[str]:
     """Where the mount is behind the better peer, or short of the aim, and why."""
-    found = {row.title: tables.to_peers(record, row) for row in ROWS}
+    peers = tables.peers_of(record)
+    found = {row: tables.to_peers(record, row) for row in ROWS}
     if not any(found.values()):
         return
-    behind = [title for title, spread in found.items() if spread and spread.median < 1]
-    short = [title for title, spread in found.items() if spread and 1 <= spread.median < TARGET]
+    behind = [row for row, spread in found.items() if spread and spread.median < 1]
+    short = [row.title for row, spread in found.items() if spread and 1 <= spread.median < TARGET]
     yield "## Where the mount is behind"
     if short:
         yield _paragraph(f"Ahead, but short of {TARGET:.0f} times: {'; '.join(short)}.")
     if behind:
+        natively = [row for row in behind if _is_behind(record.ratio(row, NATIVE, peers))]
+        why = reasons(behind, natively)
+        if NATIVE not in record.systems:  # which reason it is would be a guess
+            why = {"": [row.title for row in behind]}
         yield f"It is behind the better peer on {len(behind)} of {len(ROWS)} rows:"
-        reasons = {
-            reason: [row.title for row in rows if row.title in behind]
-            for reason, rows in REASONS.items()
-        }
-        lines = [_bullet(f"*{'; '.join(rows)}.* {why}") for why, rows in reasons.items() if rows]
-        yield "\n".join(lines)
+        yield "\n".join(
+            _bullet(f"*{'; '.join(titles)}.* {reason}") for reason, titles in why.items()
+        )
     else:
         yield "It is behind the better peer on no row."
     durable = {row.title: record.ratio(row, DURABLE, (GLUSTERFS,)) for row in ROWS}
@@ -116,6 +117,10 @@ def _behind(record: Record) -> Iterator[str]:
         yield _paragraph(
             f"In mode *durable* it is behind GlusterFS on: {'; '.join(slower)}. {WAITS}"
         )
+
+
+def _is_behind(found: Spread | None) -> bool:
+    return found is not None and found.median < 1
 
 
 def _how(record: Record) -> Iterator[str]:

@@ -31,8 +31,8 @@ class Sizes:
     processes: int = 2
     file_mib: int = 128
     hard_mib: int = 64
-    files: int = 1500
-    small_files: int = 500
+    files: int = 1000
+    small_files: int = 400
     random_seconds: int = 2
 
     def __post_init__(self) -> None:

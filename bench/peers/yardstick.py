@@ -51,14 +51,13 @@ async def program(ranks: Ranks, job: tuple[str, int]) -> Outcome:
 
 def bare_loop(path: str, mib: int) -> dict[str, float]:
     """MiB/s of writing and reading."""
-    data = os.urandom(MIB)
+    data, buffer = os.urandom(MIB), bytearray(MIB)
     began = time.perf_counter()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number in range(mib):
         os.pwrite(descriptor, data, number * MIB)
     os.close(descriptor)
     written = time.perf_counter()
-    buffer = bytearray(MIB)
     descriptor = os.open(path, os.O_RDONLY)
     for number in range(mib):
         os.preadv(descriptor, [buffer], number * MIB)

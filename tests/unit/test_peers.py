@@ -84,15 +84,14 @@ def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 def test_the_command_of_a_row_means_the_settings_it_was_measured_with(
     step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchfs.cli import bench_ior, bench_mdtest
-    from benchfs.cli.main import app
+    from benchfs.cli import bench, bench_ior, bench_mdtest
 
     asked: list[object] = []
     for module in (bench_ior, bench_mdtest):
         monkeypatch.setattr(module, "run", lambda *arguments: asked.append(arguments))
 
     words = command(step, 2).split()
-    done = CliRunner().invoke(app, words[1:])
+    done = CliRunner().invoke(bench.app, words[2:])
 
     assert done.exit_code == 0, done.output
     [(target, settings, tasks)] = asked  # type: ignore[misc]  # what run was given
@@ -213,12 +212,26 @@ def test_what_was_not_measured_is_shown_as_nothing_and_not_as_zero() -> None:
 
 def test_rows_that_are_behind_are_named_with_a_reason() -> None:
     rates = {GLUSTERFS: 10.0, MOOSEFS: 20.0, MOUNT: 19.0, DURABLE: 9.0, NATIVE: 50.0}
-    shown = page(a_record(a_round(rates)), "record")
+    not_native = {name: rate for name, rate in rates.items() if name != NATIVE}
+    natively_ahead, natively_behind, unknown = (
+        " ".join(page(a_record(a_round(one)), "record").split())
+        for one in (rates, rates | {NATIVE: 15.0}, not_native)
+    )
 
-    assert f"behind the better peer on {len(ROWS)} of {len(ROWS)} rows" in shown
-    assert "In mode *durable* it is behind GlusterFS on: write, 1 MiB" in " ".join(shown.split())
-    explained = {row for rows in REASONS.values() for row in rows}
-    assert explained == set(ROWS)
+    for shown in (natively_ahead, natively_behind, unknown):
+        assert f"behind the better peer on {len(ROWS)} of {len(ROWS)} rows" in shown
+        assert "In mode *durable* it is behind GlusterFS on: write, 1 MiB" in shown
+    assert "The native client is ahead" in natively_ahead
+    assert "The native client is behind" not in natively_ahead
+    assert "The native client is ahead" not in natively_behind
+    assert natively_behind.count("The native client is behind") == len(REASONS)
+    assert "The native client" not in unknown
+
+
+def test_every_row_has_one_reason_for_being_behind() -> None:
+    explained = [row for rows in REASONS.values() for row in rows]
+
+    assert sorted(row.title for row in explained) == sorted(row.title for row in ROWS)
 
 
 def test_rows_that_are_ahead_by_less_than_the_aim_are_named() -> None:

@@ -44,6 +44,17 @@ def test_numbers_have_their_group_and_are_never_used_twice_over_restarts(
     assert len({ino & 0xFFFFFFFF for ino in seen}) == len(seen)  # whatever the random part is
 
 
+def test_a_number_is_new_to_the_one_who_made_it(memory: MemoryRows) -> None:
+    before = Namespace(9, memory, fixed_env(0)).inodes
+    old = before.allocate()
+    after = Namespace(9, memory, fixed_env(0)).inodes  # what was in memory is gone
+
+    assert before.is_new(old)
+    assert not after.is_new(old)
+    assert after.is_new(after.allocate())
+    assert not after.is_new(old)
+
+
 def test_a_number_in_use_is_reserved_on_disk_before_it_is_given(memory: MemoryRows) -> None:
     ino = Namespace(0, memory, fixed_env(0)).inodes.allocate()
 
@@ -51,6 +62,19 @@ def test_a_number_in_use_is_reserved_on_disk_before_it_is_given(memory: MemoryRo
     assert reserved is not None
     assert rows.decode_counter(reserved) > ino & 0xFFFFFFFF
     assert ino != ROOT_INO
+
+
+def test_numbers_of_one_block_follow_each_other_and_the_next_block_lies_elsewhere(
+    memory: MemoryRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inodes, "COUNTER_BLOCK", 8)
+    table = Namespace(9, memory, fixed_env(0)).inodes
+
+    numbers = [table.allocate() for _ in range(16)]
+
+    assert numbers[:8] == list(range(numbers[0], numbers[0] + 8))
+    assert numbers[8:] == list(range(numbers[8], numbers[8] + 8))
+    assert numbers[0] >> 32 != numbers[8] >> 32  # the random part is drawn for each block
 
 
 def test_most_numbers_cost_no_row(names: Namespace, memory: MemoryRows) -> None:

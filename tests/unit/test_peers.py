@@ -85,14 +85,14 @@ def test_the_command_of_a_row_means_the_settings_it_was_measured_with(
     step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchfs.cli import bench_ior, bench_mdtest
-    from benchfs.cli.main import app
+    from benchfs.cli.main import command_line
 
     asked: list[object] = []
     for module in (bench_ior, bench_mdtest):
         monkeypatch.setattr(module, "run", lambda *arguments: asked.append(arguments))
 
     words = command(step, 2).split()
-    done = CliRunner().invoke(app, words[1:])
+    done = CliRunner().invoke(command_line(words[1:]), words[1:])
 
     assert done.exit_code == 0, done.output
     [(target, settings, tasks)] = asked  # type: ignore[misc]  # what run was given

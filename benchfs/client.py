@@ -427,17 +427,19 @@ class _Connected(Connected):
 
     async def close(self) -> None:
         failure: BenchFSError | None = None
-        for file in list(self._files.values()):
-            try:
-                await file.close()
-            except BenchFSError as exc:
-                failure = failure or exc
-        await self._access_times.close()
-        await self.holds.close()
-        await self._segments.close()
-        if self._local is not None:
-            self._local.close()
-        await self.cluster.close()
+        try:
+            for file in list(self._files.values()):
+                try:
+                    await file.close()
+                except BenchFSError as exc:
+                    failure = failure or exc
+            await self._access_times.close()
+            await self.holds.close()
+            await self._segments.close()
+        finally:  # also when the caller does not wait for it
+            if self._local is not None:
+                self._local.close()
+            await self.cluster.close()
         if failure is not None:
             raise failure
 

@@ -8,6 +8,7 @@ import io
 import os
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -402,3 +403,29 @@ async def test_what_two_files_of_a_client_write_comes_in_the_order_it_was_writte
             await other.pwrite(b"A", 7)
         assert await fs.read_bytes("/f") == b"first, At the end."
         await fs.unlink("/f")
+
+
+async def test_a_client_whose_closing_nobody_waits_for_leaves_no_connection(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    def sockets() -> list[str]:
+        folder = Path("/proc/self/fd")
+        targets = (os.readlink(link) for link in folder.iterdir() if link.is_symlink())
+        return sorted(target for target in targets if target.startswith("socket:"))
+
+    before = sockets()
+    client = benchfs.AsyncClient(cluster.url)
+    await client.connect()
+    file = await client.open("/f", "wb")
+    await file.write(b"gathered, not sent")
+    assert sockets() != before
+
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)  # it has begun to send what was gathered
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    assert sockets() == before
+    async with benchfs.AsyncClient(cluster.url) as other:
+        await other.rmtree("/")

@@ -165,6 +165,7 @@ class ByInode:
 
     async def link(self, ino: int, parent: int, name: bytes) -> Attributes:
         """Give an inode that is no directory one more name. EEXIST, EPERM, EMLINK."""
+        await self.files.write_out(ino)  # or the attributes would lack it
         request = Link(parent, name, ino)
         return await self._make("link", parent, name, request)
 

@@ -109,6 +109,8 @@ def _run(name: str, command: list[str], seconds: float) -> Outcome:
         os.killpg(worker.pid, signal.SIGKILL)
         worker.communicate()
         return Outcome(name, "", f"did not end in {seconds + GRACE_SECONDS:.0f} s")
+    if "unrecognized option" in said:
+        return Outcome(name, "left out: the installed version does not know it")
     if worker.returncode:
         return Outcome(name, "", f"exit status {worker.returncode}: {said}")
     return Outcome(name, "nothing wrong")

@@ -189,11 +189,12 @@ def main(directory: Path, local: Path, seed: int, seconds: float) -> int:
         while time.monotonic() < end:
             pair.step()
             steps += 1
-        pair.close()
         compare(directory, local)
     except DifferenceError as exc:
         print(f"seed {seed}, operation {steps}: {exc}", file=sys.stderr)
         return 1
+    finally:
+        pair.close()
     print(steps)
     return 0
 

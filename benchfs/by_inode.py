@@ -43,6 +43,7 @@ from benchfs.rpc.messages import (
     SetXattr,
     Truncate,
     Unlink,
+    UnlinkReply,
     XattrReply,
 )
 from benchfs.user import User
@@ -164,14 +165,20 @@ class ByInode:
 
     async def link(self, ino: int, parent: int, name: bytes) -> Attributes:
         """Give an inode that is no directory one more name. EEXIST, EPERM, EMLINK."""
+        await self.files.write_out(ino)  # or the attributes would lack it
         request = Link(parent, name, ino)
         return await self._make("link", parent, name, request)
 
-    async def unlink(self, parent: int, name: bytes) -> None:
-        """Remove a name of what is no directory. ENOENT, EISDIR."""
+    async def unlink(self, parent: int, name: bytes) -> int:
+        """Remove a name of what is no directory. ENOENT, EISDIR.
+
+        Returns the time that the directory was changed at, in ns; 0: the node did not tell.
+        """
         intent, group = self._at("unlink", parent, name)
-        await self._cluster.mutate(intent, group, Unlink(parent, name))
+        answer = await self._cluster.mutate(intent, group, Unlink(parent, name))
+        assert isinstance(answer.message, UnlinkReply)
         self._connected.names.forget(parent, name)
+        return answer.message.time_ns
 
     async def remove_directory(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. ENOENT, ENOTDIR, ENOTEMPTY."""

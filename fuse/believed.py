@@ -2,7 +2,7 @@
 
 The kernel asks for a directory's attributes again after each change it made there, to check
 permissions at the next step. Those that came a moment ago are as good: what this mount changed
-since is followed (a new file sets the directory's times to its own), or they are forgotten.
+since is followed (a file that comes or goes moves the directory's times), or they are forgotten.
 """
 
 from __future__ import annotations
@@ -66,10 +66,22 @@ class Directories:
     def file_was_made(self, directory: int, file: Attributes) -> None:
         """This mount made `file` there, or found it: then its times are no later."""
         self._changes += 1
-        answer = self._answers.get(directory)
-        if answer is None or not file.atime_ns == file.mtime_ns == file.ctime_ns:
+        if file.atime_ns == file.mtime_ns == file.ctime_ns:
+            self._follow(directory, file.ctime_ns)
+
+    def file_was_removed(self, directory: int, time_ns: int) -> None:
+        """This mount removed a name there at that time; 0: nobody knows when."""
+        if not time_ns:
+            self.forget(directory)
             return
-        known, time_ns = answer.attributes, file.ctime_ns
+        self._changes += 1
+        self._follow(directory, time_ns)
+
+    def _follow(self, directory: int, time_ns: int) -> None:
+        answer = self._answers.get(directory)
+        if answer is None:
+            return
+        known = answer.attributes
         followed = known._replace(
             mtime_ns=max(known.mtime_ns, time_ns), ctime_ns=max(known.ctime_ns, time_ns)
         )

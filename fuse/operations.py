@@ -200,8 +200,10 @@ class Operations(pyfuse3.Operations):
     async def unlink(
         self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
     ) -> None:
-        await self._inodes.unlink(parent_inode, name)
-        self._name_changed(parent_inode, name)
+        time_ns = await self._inodes.unlink(parent_inode, name)
+        self._believed.file_was_removed(parent_inode, time_ns)
+        self._ahead.changed(parent_inode)
+        self._ahead.name_changed(parent_inode, name)
 
     @answered
     async def rmdir(

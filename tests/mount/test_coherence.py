@@ -76,6 +76,15 @@ def walk(place: Path, count: int) -> None:
         (place / f"{number:03}").stat()
 
 
+def test_a_new_name_does_not_take_back_what_was_just_written(place: Path) -> None:
+    (place / "f").write_bytes(b"12345")
+    with (place / "f").open("r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), b"1" * 1000, 5)
+        os.link(place / "f", place / "g")
+        assert os.fstat(file.fileno()).st_size == 1005
+    assert (place / "g").stat().st_size == 1005
+
+
 def test_a_write_shows_at_once_under_a_name_that_was_looked_up_ahead(
     place: Path, fs: benchfs.Client
 ) -> None:

@@ -214,11 +214,23 @@ def test_a_new_file_moves_its_directorys_times_forward_and_no_others(clock: Cloc
     assert times == (50, 60, 60)
 
 
+def test_a_removed_file_moves_its_directorys_times_forward(clock: Clock) -> None:
+    directories = Directories(SECONDS, clock)
+    directories.learn(inode(DIRECTORY, FileType.DIRECTORY, time_ns=50), directories.ask())
+    directories.file_was_removed(DIRECTORY, 60)
+    found = directories.find(DIRECTORY)
+    assert found is not None
+    assert (found.attributes.mtime_ns, found.attributes.ctime_ns) == (60, 60)
+    directories.file_was_removed(DIRECTORY, 0)
+    assert directories.find(DIRECTORY) is None
+
+
 def test_an_answer_that_was_asked_for_before_a_change_is_not_believed(clock: Clock) -> None:
     directories = Directories(SECONDS, clock)
     for change in (
         lambda: directories.forget(DIRECTORY),
         lambda: directories.file_was_made(DIRECTORY, inode(9)),
+        lambda: directories.file_was_removed(DIRECTORY, 60),
         directories.forget_all,
     ):
         asked = directories.ask()

@@ -16,7 +16,7 @@ import pytest
 
 import benchfs
 from benchfs.errors import TransportError
-from benchfs.rpc.transports.ucx.introduction import MAGIC, NONCE_BYTES
+from benchfs.rpc.transports.ucx.introduction import MAGIC, NONCE_BYTES, NUMBER_BYTES, PROOF_BYTES
 from tests.ucx import needs_ucx
 
 CHUNK = 1 << 16
@@ -177,8 +177,8 @@ def garbage(rng: random.Random) -> Iterator[bytes]:
     yield MAGIC
     yield opening
     yield opening[:-1]
-    yield opening + rng.randbytes(32) + b"\xff" * 500
-    yield opening + rng.randbytes(32) + struct.pack("<H", 100) + rng.randbytes(108)
+    yield opening + rng.randbytes(PROOF_BYTES + NUMBER_BYTES + 2)
+    yield opening + rng.randbytes(PROOF_BYTES) + b"\xff" * 500
     yield opening + rng.randbytes(100_000)
     yield from (struct.pack("<QQ", size, 0) + rng.randbytes(64) for size in (0, 40, 1 << 63))
 

@@ -1,8 +1,9 @@
-"""UCX's own listener: there while introduced peers are on their way to it, and for nobody else.
+"""UCX's own listener, which introduced peers are let through to, and nobody else.
 
-UCX 1.13 ends the process when 17 bytes that are not its own arrive at its listener. So the port is
-any that is free, told only to peers that proved to be of the cluster, closed as soon as they have
-come, and the kernel drops what other hosts send to it (`only_from`).
+UCX 1.13 ends the process when 17 bytes that are not its own arrive at its listener. So its port is
+any that is free, told only to peers that proved to be of the cluster, and the kernel drops what
+comes to it from other hosts than theirs, and all while nobody is expected. (Listening only then
+would not do: UCX ends the process, too, when a listener goes that somebody has half come in by.)
 """
 
 from __future__ import annotations
@@ -60,68 +61,60 @@ class Arrival:
 
 
 class Door:
-    """A UCX listener at an address, while somebody is expected."""
+    """A UCX listener at an address. Raises OSError."""
 
     def __init__(self, worker: Worker, ip: str) -> None:
         self._worker = worker
-        self._ip = ip
-        self._port = 0
         self._expected: Counter[str] = Counter()  # by the IP they come from
         self._arrivals: list[Arrival] = []
         self._requests: list[Pointer] = []  # told by UCX, not handled yet
-        self._handle: Pointer = None
-        self._sockets: list[socket.socket] = []  # UCX's, once more
-        self._on_connection = worker.ucx.ffi.callback("void(void *, void *)", self._requested)
-
-    def expect(self, peer_ip: str) -> int:
-        """The port where UCX listens for one more peer from there. Pair with `forget`.
-
-        Raises OSError.
-        """
-        if self._handle is None:
-            self._open()
-        self._expected[peer_ip] += 1
-        if self._expected[peer_ip] == 1:
-            only_from(list(self._expected), self._sockets)
-        return self._port
-
-    def forget(self, peer_ip: str) -> None:
-        """The peer has come, or will not come any more."""
-        self._expected[peer_ip] -= 1
-        if not self._expected[peer_ip]:
-            del self._expected[peer_ip]
-        self._arrivals = [arrival for arrival in self._arrivals if arrival.endpoint is not None]
-        if not self._expected:
-            self._close()
-
-    def _open(self) -> None:
-        ffi, lib = self._worker.ucx.ffi, self._worker.ucx.lib
-        raw = ffi.new("unsigned char[]", binding.pack_address(self._ip, 0))
+        ffi, lib = worker.ucx.ffi, worker.ucx.lib
+        self._on_connection = ffi.callback("void(void *, void *)", self._requested)
+        raw = ffi.new("unsigned char[]", binding.pack_address(ip, 0))
         parameters = ffi.new("ucp_listener_params_t *")
         parameters.field_mask = 1 | 4  # address and callback
         parameters.sockaddr.addr = raw
         parameters.sockaddr.addrlen = len(raw)
         parameters.ccb = self._on_connection
         place = ffi.new("void **")
-        check(lib.ucp_listener_create(self._worker.handle, parameters, place), f"ucx://{self._ip}")
+        check(lib.ucp_listener_create(worker.handle, parameters, place), f"ucx://{ip}")
         self._handle = place[0]
         attributes = ffi.new("ucp_listener_attr_t *")
         attributes.field_mask = 1
         check(lib.ucp_listener_query(self._handle, attributes))
-        _, self._port = binding.unpack_address(bytes(attributes.address))
-        self._sockets = list(_listening_sockets(self._ip, self._port))
+        _, self.port = binding.unpack_address(bytes(attributes.address))
+        # UCX's socket once more, to tell the kernel from whom it may receive.
+        self._sockets = list(_listening_sockets(ip, self.port))
         only_from([], self._sockets)
-        self._worker.kick()
+        worker.kick()
 
-    def _close(self) -> None:
+    def expect(self, peer_ip: str) -> None:
+        """One more peer from there is on its way. Pair with `forget`."""
+        self._expected[peer_ip] += 1
+        only_from(list(self._expected), self._sockets)
+
+    def forget(self, peer_ip: str) -> None:
+        """The peer has come, or will not come any more."""
+        self._expected[peer_ip] -= 1
+        if not self._expected[peer_ip]:
+            del self._expected[peer_ip]
+        only_from(list(self._expected), self._sockets)
+        if not self._expected:
+            self._turn_away()
+
+    def close(self) -> None:
+        """Stop listening."""
         self.handle()
-        for arrival in self._arrivals:
-            arrival.close()
-        self._arrivals.clear()
+        self._turn_away()
         self._worker.ucx.lib.ucp_listener_destroy(self._handle)
-        self._handle = None
         for one in self._sockets:
             one.close()
+
+    def _turn_away(self) -> None:
+        """End who has come in and belongs to no link."""
+        arrivals, self._arrivals = self._arrivals, []
+        for arrival in arrivals:
+            arrival.close()
 
     def _requested(self, request: Pointer, _: Pointer) -> None:
         self._requests.append(request)

@@ -51,9 +51,9 @@ class UcxListener:
 
         def card() -> Card:
             ip = urlsplit(lifeline.peer_address).hostname or ""
-            port = self._door.expect(ip)
+            self._door.expect(ip)
             self._expected[lifeline] = ip
-            return Card(number, port)
+            return Card(number, self._door.port)
 
         def introduced(lifeline: Lifeline, card: Card) -> None:
             self._worker.take_hold()
@@ -94,6 +94,7 @@ class UcxListener:
             self._listener.close()
         for lifeline in list(self._half_open):
             lifeline.end("the node stops")
+        self._door.close()
         self._worker.let_go()
 
 
@@ -168,9 +169,13 @@ class UcxTransport:
         worker = self._hold()
         try:
             listener = UcxListener(worker, self._secret, ip, accept)
+        except OSError:
+            worker.let_go()
+            raise
+        try:
             await listener.open(tcp_address(ip, port))
         except BaseException:
-            worker.let_go()
+            listener.close()
             raise
         return listener
 

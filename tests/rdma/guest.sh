@@ -19,7 +19,7 @@ async def main():
         far, near = Recorder(), Recorder()
         listener = await engine.transport.listen(engine.address(), lambda: far)
         link = await engine.transport.connect(listener.address, near)
-        print("guest:", engine.transport.summary, "chose", link.path)
+        print("guest:", engine.transport.summary, "chose", link.path, flush=True)
         assert link.path.startswith("rc_verbs/")
         link.abort()
         await far.until(lambda far: bool(far.lost_reasons))
@@ -30,7 +30,7 @@ export BENCHFS_TEST_UCX_IP=10.99.0.1
 for priority in rdmacm tcp; do
   export UCX_TLS=rc_verbs,tcp,self UCX_SOCKADDR_TLS_PRIORITY=$priority
   echo "guest: connections by $priority"
-  timeout -s KILL 120 .venv/bin/python -c "$path" && break
+  timeout -s KILL 120 .venv/bin/python -X faulthandler -c "$path" && break
 done || exit 92
 [ $# -gt 0 ] || set -- tests/contract/test_transport.py tests/contract/test_cancelled_buffers.py \
   tests/contract/test_rpc.py tests/contract/test_rpc_limits.py

@@ -5,6 +5,7 @@ of a link have a worker each (tests/contract/links.py), so the bytes take the pa
 """
 
 import asyncio
+import json
 import os
 import random
 import socket
@@ -274,6 +275,26 @@ def test_without_the_library_the_text_says_what_to_install() -> None:
     assert ended.returncode == 7, ended.stderr
     assert ended.stdout.startswith(TransportUnavailableError.__name__)
     assert "libucx0" in ended.stdout
+
+
+def test_doctor_says_what_to_install_for_ucx() -> None:
+    environment = {**os.environ, "BENCHFS_UCX_LIBRARY": "libucp-that-is-not-there.so"}
+    environment["BENCHFS_TRANSPORT"] = "ucx"
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("benchfs"), "doctor", "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr
+    [check] = [
+        check for check in json.loads(ended.stdout)["checks"] if check["name"] == "transport"
+    ]
+    assert check["verdict"] == "problem"
+    assert "libucx0" in check["seen"]
 
 
 def test_without_the_extra_the_text_says_what_to_install() -> None:

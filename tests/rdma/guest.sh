@@ -13,7 +13,9 @@ cd "$root" || exit 91
 echo "guest: Linux $(uname -r), $(rdma link show)"
 
 path='import asyncio
+from benchfs.rpc.transports.ucx import transport
 from tests.contract.links import Recorder, engine_of
+transport.GREETING_SECONDS = 100.0  # the guest is slow
 async def main():
     async with engine_of("ucx") as engine:
         far, near = Recorder(), Recorder()
@@ -34,4 +36,7 @@ for priority in rdmacm tcp; do
 done || exit 92
 [ $# -gt 0 ] || set -- tests/contract/test_transport.py tests/contract/test_cancelled_buffers.py \
   tests/contract/test_rpc.py tests/contract/test_rpc_limits.py
-exec .venv/bin/python -m pytest -q --color=no -p no:cacheprovider "$@"
+exec .venv/bin/python -X faulthandler -c 'import sys, pytest
+from benchfs.rpc.transports.ucx import transport
+transport.GREETING_SECONDS = 100.0
+sys.exit(pytest.main(sys.argv[1:]))' -q --color=no -p no:cacheprovider "$@"

@@ -138,7 +138,7 @@ def load() -> Ucx:
         # libucp depends on libucs: the name finds the one that was loaded with it.
         ucs = strings.dlopen("libucs.so.0")
     except OSError as exc:
-        raise _unavailable(f"{exc}: {HOW_TO_INSTALL}") from None
+        raise _unavailable(f"{str(exc).partition('.  ')[0]}: {HOW_TO_INSTALL}") from None
     numbers = [ffi.new("unsigned *") for _ in range(3)]
     lib.ucp_get_version(*numbers)
     version = (int(numbers[0][0]), int(numbers[1][0]), int(numbers[2][0]))

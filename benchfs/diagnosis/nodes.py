@@ -18,6 +18,7 @@ from benchfs.diagnosis.check import Check, ok, problem, warning
 from benchfs.errors import BenchFSError
 from benchfs.instance import running_nodes
 from benchfs.rpc.messages import StatusReply
+from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
 from benchfs.settings import ClientSettings, load
 from benchfs.version import installed_version
@@ -35,7 +36,10 @@ async def check_cluster(cluster: str | None) -> list[Check]:
         settings = load({"cluster": cluster})
     except BenchFSError as exc:
         return [problem("settings", str(exc), "correct it, or remove it")]
-    own = transport(choose(settings.transport).summary)
+    try:
+        own = transport(choose(settings.transport).summary)
+    except TransportUnavailableError as exc:
+        return [problem("transport", exc.strerror or str(exc), 'or set transport = "auto"')]
     if settings.cluster is None:
         places = instancedir.all_instances()
         running = [place for place in places if running_nodes(place)]

@@ -5,8 +5,10 @@ of a link have a worker each (tests/contract/links.py), so the bytes take the pa
 """
 
 import asyncio
+import json
 import os
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
 from benchfs.rpc.transports.sockets import SocketTransport
-from benchfs.rpc.transports.ucx.binding import AM_SEND_EAGER, AM_SEND_RENDEZVOUS
+from benchfs.rpc.transports.ucx.binding import AM_SEND_EAGER, AM_SEND_RENDEZVOUS, AM_SEND_REPLY
+from benchfs.rpc.transports.ucx.door import only_from
 from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES, Card
 from benchfs.rpc.transports.ucx.lifeline import Lifeline
 from benchfs.rpc.transports.ucx.outgoing import HEADER, HELLO
@@ -27,11 +30,13 @@ from tests.ucx import needs_ucx
 ROOT = Path(__file__).parents[2]
 STREAMS = ("test_transport", "test_cancelled_buffers")
 CALLS = ("test_rpc", "test_rpc_handshake", "test_rpc_limits")
+# UCX connects by an address of the network, so `tcp` is in every list; where shared memory is,
+# the bytes go through that.
 PATHS = {
     "tcp,self": ("tcp/", STREAMS + CALLS),
-    "posix,self": ("posix/", STREAMS),
-    "posix,cma,self": ("posix/memory+cma/", STREAMS + CALLS),
-    "sysv,self": ("sysv/", STREAMS),
+    "posix,tcp,self": ("posix/", STREAMS),
+    "posix,cma,tcp,self": ("posix/memory+cma/", STREAMS + CALLS),
+    "sysv,tcp,self": ("sysv/", STREAMS),
 }
 
 
@@ -104,23 +109,26 @@ def test_ucx_says_nothing_on_standard_output() -> None:
     assert ended.stdout == ""
 
 
+EAGER = [AM_SEND_EAGER, AM_SEND_EAGER | AM_SEND_REPLY]
+
+
 class Foreigner:
     """The owner of an endpoint that does not care what comes back."""
 
-    path = ""
-
+    def reached(self, owner: object) -> None: ...
     def arrived(self, header: bytes, data: bytes) -> None: ...
     def offered(self, header: bytes, rendezvous: object, size: int) -> None: ...
     def failed(self, status: int) -> None: ...
     def handle(self) -> None: ...
 
 
-async def introduced(address: str, card: Card) -> tuple[Lifeline, Card]:
+async def introduced(address: str) -> tuple[Lifeline, Card]:
     """A lifeline to a listener that has no secret, and the card that it showed."""
     shown: asyncio.Future[Card] = asyncio.get_running_loop().create_future()
+    own = Card(os.urandom(NUMBER_BYTES), 0)
     lifeline = Lifeline(
         b"",
-        card,
+        lambda: own,
         lambda _, peer: shown.set_result(peer),
         lambda *_: None,
         connects=True,
@@ -146,17 +154,17 @@ async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away(knows_a_num
     link = await transport.connect(listener.address, near)
     worker = hold("foreigner")
     for count in range(20):
-        card = Card(os.urandom(NUMBER_BYTES), worker.address())
-        lifeline, peer = await introduced(listener.address, card)
+        lifeline, peer = await introduced(listener.address)
         number = peer.number if knows_a_number else os.urandom(NUMBER_BYTES)
-        endpoint = worker.connect(peer.address, Foreigner())
+        endpoint = worker.connect("127.0.0.1", peer.port, Foreigner())
         if count % 2:
-            worker.send(endpoint, HEADER.pack(number, HELLO, 0, 0), b"", AM_SEND_EAGER, int)
+            hello = HEADER.pack(number, HELLO, 0, 0)
+            worker.send(endpoint, hello, b"", AM_SEND_EAGER | AM_SEND_REPLY, int)
         for _ in range(rng.randrange(1, 12)):
             kinds = (number, rng.randrange(24), rng.randrange(4), rng.randrange(1 << 40))
             header = rng.choice([HEADER.pack(*kinds), rng.randbytes(rng.randrange(40)), number])
             data = rng.randbytes(rng.choice([0, 1, 5000, 300_000]))
-            flags = rng.choice([AM_SEND_EAGER, AM_SEND_RENDEZVOUS]) if data else AM_SEND_EAGER
+            flags = rng.choice(EAGER + [AM_SEND_RENDEZVOUS] * 2 if data else EAGER)
             worker.send(endpoint, header, data, flags, int)
         await turns(30)
         worker.close(endpoint)
@@ -179,13 +187,59 @@ async def test_an_introduced_peer_that_never_says_hello_is_not_waited_for_for_ev
     monkeypatch.setattr("benchfs.rpc.transports.ucx.transport.GREETING_SECONDS", 0.05)
     listener = await choose("ucx").transport("ucx").listen("ucx://127.0.0.1:0", Recorder)
 
-    lifeline, _ = await introduced(listener.address, Card(os.urandom(NUMBER_BYTES), b"anywhere"))
+    lifeline, _ = await introduced(listener.address)
 
     ended = asyncio.Event()
     lifeline.on_lost = lambda *_: ended.set()
     async with asyncio.timeout(5):
         await ended.wait()
     listener.close()
+
+
+async def answered(address: tuple[str, int]) -> bool:
+    """Whether anybody answers there within a moment."""
+    try:
+        async with asyncio.timeout(0.2):
+            _, writer = await asyncio.open_connection(*address)
+    except TimeoutError:
+        return False
+    writer.close()
+    return True
+
+
+@needs_ucx
+async def test_nobody_gets_to_ucx_unless_an_introduced_peer_is_on_its_way() -> None:
+    listener = await choose("ucx").transport("ucx").listen("ucx://127.0.0.1:0", Recorder)
+    lifeline, peer = await introduced(listener.address)
+    place = ("127.0.0.1", peer.port)
+    assert await answered(place)
+
+    lifeline.close()
+
+    async with asyncio.timeout(5):
+        while await answered(place):
+            await asyncio.sleep(0)
+    listener.close()
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
+async def test_the_kernel_drops_what_others_send_to_the_door(ip: str) -> None:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family) as listening:
+        try:
+            listening.bind((ip, 0))
+        except OSError:
+            pytest.skip("NOT TESTED: this host has no IPv6")
+        listening.listen()
+        place = listening.getsockname()[:2]
+        other = "fe80::1" if ":" in ip else "192.0.2.1"
+
+        only_from([other], [listening])
+        assert not await answered(place)
+        only_from([other, ip], [listening])
+        assert await answered(place)
+        only_from([], [listening])
+        assert not await answered(place)
 
 
 @needs_ucx
@@ -221,6 +275,26 @@ def test_without_the_library_the_text_says_what_to_install() -> None:
     assert ended.returncode == 7, ended.stderr
     assert ended.stdout.startswith(TransportUnavailableError.__name__)
     assert "libucx0" in ended.stdout
+
+
+def test_doctor_says_what_to_install_for_ucx() -> None:
+    environment = {**os.environ, "BENCHFS_UCX_LIBRARY": "libucp-that-is-not-there.so"}
+    environment["BENCHFS_TRANSPORT"] = "ucx"
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("benchfs"), "doctor", "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr
+    [check] = [
+        check for check in json.loads(ended.stdout)["checks"] if check["name"] == "transport"
+    ]
+    assert check["verdict"] == "problem"
+    assert "libucx0" in check["seen"]
 
 
 def test_without_the_extra_the_text_says_what_to_install() -> None:

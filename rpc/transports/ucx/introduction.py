@@ -1,18 +1,19 @@
 """How two ends of a link come to know one another, before UCX hears of either. No socket, no clock.
 
-UCX ends the process when it is given a worker's address that is not one, so an address is only
-believed from a peer that knows the cluster's secret. Over a TCP connection each side says a nonce,
-then shows its card, with an HMAC-SHA256 of both nonces and the card under the secret; the side
-that connected shows first. What does not keep to that is an IntroductionError.
+UCX's own listener ends the process when a stranger writes to it, so its port is told only to a
+peer that knows the cluster's secret. Over a TCP connection each side says a nonce, then shows its
+card, with an HMAC-SHA256 of both nonces and the card under the secret; the side that connected
+shows first. What does not keep to that is an IntroductionError.
 
     opening   magic 8 | nonce 32
-    card      proof 32 | length of the address u16 | number 8 | the worker's address
+    card      proof 32 | number 8 | port u16
 """
 
 from __future__ import annotations
 
 import hmac
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 # The last byte is the version of this and of the stream.
@@ -20,12 +21,10 @@ MAGIC = b"BfsUCX\x00\x02"
 NONCE_BYTES = 32
 PROOF_BYTES = 32
 NUMBER_BYTES = 8
-# A worker's address has about 50 bytes for each device; a host with many adapters has many.
-ADDRESS_MOST_BYTES = 8 * 1024
 
-_CARD = struct.Struct(f"<{PROOF_BYTES}sH{NUMBER_BYTES}s")
+_CARD = struct.Struct(f"<{PROOF_BYTES}s{NUMBER_BYTES}sH")
 _OPENING_BYTES = len(MAGIC) + NONCE_BYTES
-_MOST_BYTES = _OPENING_BYTES + _CARD.size + ADDRESS_MOST_BYTES
+_MOST_BYTES = _OPENING_BYTES + _CARD.size
 
 
 class IntroductionError(Exception):
@@ -33,10 +32,10 @@ class IntroductionError(Exception):
 
 
 class Card(NamedTuple):
-    """Where an end of a link is reached: its number on a worker, and that worker's address."""
+    """Where an end of a link is reached."""
 
     number: bytes  # random: who does not know it cannot send to the link
-    address: bytes
+    port: int  # of UCX's listener; 0: of the side that connects
 
 
 class Introduction:
@@ -45,11 +44,14 @@ class Introduction:
     When `peer` is there, the peer is known to be of the same cluster.
     """
 
-    def __init__(self, secret: bytes, nonce: bytes, card: Card, *, connects: bool) -> None:
+    def __init__(
+        self, secret: bytes, nonce: bytes, card: Callable[[], Card], *, connects: bool
+    ) -> None:
+        """`card` is asked for when it is shown, which a listening side does only to a peer."""
         self.peer: Card | None = None
         self._secret = secret
         self._nonce = nonce
-        self._card = card
+        self._own_card = card
         self._connects = connects
         self._peer_nonce = b""
         self._received = bytearray()
@@ -82,26 +84,21 @@ class Introduction:
         received = self._received
         if len(received) < _CARD.size:
             return False
-        proof, size, number = _CARD.unpack_from(received)
-        if not 0 < size <= ADDRESS_MOST_BYTES:
-            raise IntroductionError(f"the peer's address has {size} bytes")
-        if len(received) < _CARD.size + size:
-            return False
-        card = Card(number, bytes(received[_CARD.size : _CARD.size + size]))
+        proof, number, port = _CARD.unpack_from(received)
+        card = Card(number, port)
         if not hmac.compare_digest(proof, self._proof(card, of_peer=True)):
             raise IntroductionError("the peer does not know this cluster's secret")
-        del received[: _CARD.size + size]
+        del received[: _CARD.size]
         self.peer = card
         return True
 
     def _signed_card(self) -> bytes:
-        number, address = self._card
-        proof = self._proof(self._card, of_peer=False)
-        return _CARD.pack(proof, len(address), number) + address
+        card = self._own_card()
+        return _CARD.pack(self._proof(card, of_peer=False), *card)
 
     def _proof(self, card: Card, *, of_peer: bool) -> bytes:
         nonces = (self._nonce, self._peer_nonce)
         connecting, accepting = nonces if self._connects else nonces[::-1]
         role = b"C" if self._connects != of_peer else b"S"
-        said = b"benchfs-ucx" + role + connecting + accepting + card.number + card.address
+        said = b"benchfs-ucx" + role + connecting + accepting + card.number + card.port.to_bytes(2)
         return hmac.digest(self._secret, said, "sha256")

@@ -7,10 +7,14 @@ dies, also where UCX would not notice.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import socket
 from collections.abc import Callable
 
-from benchfs.rpc.transports.base import Link
+from benchfs.rpc.transports.base import Link, Peer, Receiver
+from benchfs.rpc.transports.sockets import MakeLink, SocketLink, SocketTransport
 from benchfs.rpc.transports.ucx.introduction import (
     NONCE_BYTES,
     Card,
@@ -25,13 +29,14 @@ _READ_BYTES = 4096
 class Lifeline:
     """One end of it: the receiver of a link over TCP.
 
-    `met` is called when the peer is introduced; `on_lost` once, at the end, except after `close`.
+    `card` is asked for when it is shown, `met` is called when the peer is introduced; `on_lost`
+    once, at the end, except after `close`.
     """
 
     def __init__(
         self,
         secret: bytes,
-        card: Card,
+        card: Callable[[], Card],
         met: Callable[[Lifeline, Card], None],
         on_lost: Callable[[Lifeline, str], None],
         *,
@@ -64,7 +69,7 @@ class Lifeline:
         introduced = self._introduction.peer is not None
         try:
             self._say(self._introduction.receive(bytes(self._buffer[:count])))
-        except IntroductionError as exc:
+        except (IntroductionError, OSError) as exc:
             self.end(str(exc))
             return
         peer = self._introduction.peer
@@ -95,3 +100,24 @@ class Lifeline:
         self._over = True
         if self._link is not None:
             self._link.abort()
+
+
+def _line(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, peer: Peer, receiver: Receiver
+) -> SocketLink:
+    """A link that knows where its peer is, on either side."""
+    with contextlib.suppress(OSError):  # it has gone already
+        host, port, *_ = sock.getpeername()
+        peer = Peer(tcp_address(host, port))
+    return SocketLink(loop, sock, peer, receiver)
+
+
+class Lines(SocketTransport):
+    """The TCP connections under lifelines."""
+
+    make_link: MakeLink = staticmethod(_line)
+
+
+def tcp_address(ip: str, port: int) -> str:
+    """The URL of a TCP address."""
+    return f"tcp://[{ip}]:{port}" if ":" in ip else f"tcp://{ip}:{port}"

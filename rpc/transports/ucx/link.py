@@ -1,8 +1,9 @@
 """A link over one UCX endpoint: greeting, both halves of the stream, and how it ends.
 
-Its ends have met on a `Lifeline`. The side that connected makes its endpoint then and says HELLO
-by UCX, the other makes its own and says WELCOME. A link that closes sends what is queued and a FIN
-behind it, and ends when the peer has seen that: the end of a connection may overtake its bytes.
+Its ends have met on a `Lifeline`. The side that connected goes in by the other's `Door` then and
+says HELLO by UCX, the other takes the endpoint for the link and says WELCOME. A link that closes
+sends what is queued and a FIN behind it, and ends when the peer has seen that: the end of a
+connection may overtake its bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from struct import error as StructError
 from benchfs.rpc.transports.base import Peer, Receiver
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, failure
+from benchfs.rpc.transports.ucx.door import Arrival
 from benchfs.rpc.transports.ucx.incoming import Incoming, StreamError
 from benchfs.rpc.transports.ucx.introduction import Card
 from benchfs.rpc.transports.ucx.lifeline import Lifeline
@@ -30,7 +32,7 @@ from benchfs.rpc.transports.ucx.outgoing import (
     WELCOME,
     Outgoing,
 )
-from benchfs.rpc.transports.ucx.worker import GIVE_UP_SECONDS, Worker
+from benchfs.rpc.transports.ucx.worker import GIVE_UP_SECONDS, Ends, Worker
 
 # How long a closing link may still send what was queued.
 LINGER_SECONDS = 1.0
@@ -58,7 +60,6 @@ class UcxLink(Outgoing):
         super().__init__(worker, card.number)
         self.peer = peer
         self.path = ""  # what UCX chose, as tcp/eth0; known once there is a receiver
-        self.peer_worker = card.address
         self._greeted = greeted
         self._welcomed: asyncio.Future[None] | None = None
         self._incoming = Incoming(worker, self, self._credit)
@@ -68,38 +69,39 @@ class UcxLink(Outgoing):
         self._fin_sent = False
         self._why: str | None = None  # to be ended, and why
         self._notes: list[tuple[int, int]] = []  # messages outside of the stream
-        self._card_number = number
+        self._arrival: Arrival | None = None
+        self._own_number = number
         self._lifeline = lifeline
         lifeline.on_lost = self._cut_off
         worker.expect(number, self)
 
-    async def hello(self) -> None:
-        """Make the endpoint, say HELLO and wait for the WELCOME: the side that connected does.
+    async def hello(self, ip: str, port: int) -> None:
+        """Connect to UCX's listener there, say HELLO and wait for the WELCOME.
 
-        Raises OSError. Cancelling leaves a link to be aborted.
+        The side that connected does. Raises OSError. Cancelling leaves a link to be aborted.
         """
         if self._ended:
             raise ConnectionError(errno.ECONNRESET, self._why, self.peer.address)
         self._welcomed = self._worker.loop.create_future()
         try:
-            self._endpoint = self._worker.connect(self.peer_worker, self)
-            self._control(HELLO, 0)
+            self._endpoint = self._worker.connect(ip, port, self)
+            header = HEADER.pack(self._peer_number, HELLO, 0, 0)
+            flags = binding.AM_SEND_EAGER | binding.AM_SEND_REPLY
+            self._worker.send(self._endpoint, header, b"", flags, self._noted)
             await self._welcomed
         except BaseException:
             self._welcomed = None
-            self._worker.retire()
             raise
 
     def _welcome(self) -> None:
-        try:
-            self._endpoint = self._worker.connect(self.peer_worker, self)
-        except OSError as exc:
-            self._why = exc.strerror or str(exc)
-        else:
-            self._control(WELCOME, 0)
-            greeted, self._greeted = self._greeted, None
-            if greeted is not None:
-                greeted(self)
+        if self._arrival is not None:
+            self._endpoint = self._arrival.claim(self)
+        greeted, self._greeted = self._greeted, None
+        if self._endpoint is None or greeted is None:
+            self._why = "the peer broke the link's rules: it did not come in by the door"
+            return
+        self._control(WELCOME, 0)
+        greeted(self)
 
     def attach(self, receiver: Receiver) -> None:
         """Both ends have greeted: the link has its receiver now."""
@@ -109,6 +111,10 @@ class UcxLink(Outgoing):
         self._worker.touch(self)
 
     # ------------------------------------------------------------ what the worker notes
+
+    def reached(self, owner: Ends | None) -> None:
+        if isinstance(owner, Arrival) and self._arrival is None:
+            self._arrival = owner
 
     def arrived(self, header: bytes, data: bytes) -> None:
         try:
@@ -247,7 +253,7 @@ class UcxLink(Outgoing):
         worker, incoming = self._worker, self._incoming
         self._lifeline.close()
         incoming.refuse()
-        worker.forget(self._card_number)
+        worker.forget(self._own_number)
         if self._endpoint is not None:
             worker.close(self._endpoint)
         if incoming.under_way() or (self._offers and worker.handles_failure):

@@ -6,13 +6,14 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from benchfs.rpc.transports.base import Listener, Peer, Receiver
-from benchfs.rpc.transports.sockets import SocketTransport
 from benchfs.rpc.transports.ucx import binding, context
 from benchfs.rpc.transports.ucx import worker as workers
+from benchfs.rpc.transports.ucx.door import Door
 from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES, Card
-from benchfs.rpc.transports.ucx.lifeline import Lifeline
+from benchfs.rpc.transports.ucx.lifeline import Lifeline, Lines, tcp_address
 from benchfs.rpc.transports.ucx.link import UcxLink
 from benchfs.rpc.transports.ucx.worker import Worker
 
@@ -20,9 +21,6 @@ from benchfs.rpc.transports.ucx.worker import Worker
 # have done so yet.
 GREETING_SECONDS = 5.0
 HALF_OPEN_MOST = 256
-# UCX pairs the endpoints of two workers by their order: one worker makes those that this side
-# asked for, the other those that it was asked for.
-CONNECTING, LISTENING = "connecting", "listening"
 
 
 class UcxListener:
@@ -30,24 +28,32 @@ class UcxListener:
 
     address = ""
 
-    def __init__(self, worker: Worker, secret: bytes, accept: Callable[[], Receiver]) -> None:
+    def __init__(
+        self, worker: Worker, secret: bytes, ip: str, accept: Callable[[], Receiver]
+    ) -> None:
         self._worker = worker
         self._secret = secret
         self._accept = accept
-        self._address = worker.address()
+        self._door = Door(worker, ip)
         self._listener: Listener | None = None
         self._half_open: dict[Lifeline, asyncio.TimerHandle] = {}
+        self._expected: dict[Lifeline, str] = {}  # at the door, with the IP they come from
         self._closed = False
 
     async def open(self, address: str) -> None:
         """Listen. Raises OSError."""
-        place = _with_scheme("tcp", address)
-        self._listener = await SocketTransport().listen(place, self._lifeline)
+        self._listener = await Lines().listen(address, self._lifeline)
         self.address = _with_scheme("ucx", self._listener.address)
 
     def _lifeline(self) -> Lifeline:
         """Of somebody who has connected to the port."""
         number = os.urandom(NUMBER_BYTES)
+
+        def card() -> Card:
+            ip = urlsplit(lifeline.peer_address).hostname or ""
+            self._door.expect(ip)
+            self._expected[lifeline] = ip
+            return Card(number, self._door.port)
 
         def introduced(lifeline: Lifeline, card: Card) -> None:
             self._worker.take_hold()
@@ -61,7 +67,6 @@ class UcxListener:
             elif link is not None:
                 link.attach(self._accept())
 
-        card = Card(number, self._address)
         lifeline = Lifeline(self._secret, card, introduced, self._lost, connects=False)
         if len(self._half_open) >= HALF_OPEN_MOST:
             lifeline.close()
@@ -77,6 +82,9 @@ class UcxListener:
         timer = self._half_open.pop(lifeline, None)
         if timer is not None:
             timer.cancel()
+        ip = self._expected.pop(lifeline, None)
+        if ip is not None:
+            self._door.forget(ip)
 
     def close(self) -> None:
         if self._closed:
@@ -86,6 +94,7 @@ class UcxListener:
             self._listener.close()
         for lifeline in list(self._half_open):
             lifeline.end("the node stops")
+        self._door.close()
         self._worker.let_go()
 
 
@@ -98,9 +107,10 @@ class UcxTransport:
     name = "ucx"
     schemes = frozenset({"ucx"})
 
-    def __init__(self, secret: bytes = b"") -> None:
+    def __init__(self, secret: bytes = b"", hold: Callable[[], Worker] = workers.hold) -> None:
         """`secret` is what both ends of a connection have to know."""
         self._secret = secret
+        self._hold = hold
         version = ".".join(map(str, binding.load().version))
         resources = ", ".join(context.resources()) or "nothing: see UCX_TLS"
         self.summary = f"ucx {version} (may use {resources})"
@@ -112,23 +122,23 @@ class UcxTransport:
         return f"; links over {each}" if each else ""
 
     async def connect(self, address: str, receiver: Receiver) -> UcxLink:
-        worker = workers.hold(CONNECTING)
+        ip, port = await _resolve(address)
+        worker = self._hold()
         try:
-            link = await self._meet(worker, address)
+            link, listener_port = await self._meet(worker, address, ip, port)
         finally:
             worker.let_go()  # the link holds it
         try:
-            async with worker.turn(link.peer_worker):
-                await link.hello()
+            await link.hello(ip, listener_port)
         except BaseException:
             link.abort()
             raise
         link.attach(receiver)
         return link
 
-    async def _meet(self, worker: Worker, address: str) -> UcxLink:
-        """Connect by TCP and learn who is there. Raises OSError."""
-        met: asyncio.Future[UcxLink] = worker.loop.create_future()
+    async def _meet(self, worker: Worker, address: str, ip: str, port: int) -> tuple[UcxLink, int]:
+        """Connect by TCP and learn who is there, and where UCX listens. Raises OSError."""
+        met: asyncio.Future[tuple[UcxLink, int]] = worker.loop.create_future()
         number = os.urandom(NUMBER_BYTES)
 
         def introduced(lifeline: Lifeline, card: Card) -> None:
@@ -137,37 +147,46 @@ class UcxTransport:
             if met.done():
                 link.abort()
             else:
-                met.set_result(link)
+                met.set_result((link, card.port))
 
         def lost(_: Lifeline, reason: str) -> None:
             if not met.done():
                 met.set_exception(ConnectionError(errno.ECONNRESET, reason, address))
 
-        card = Card(number, worker.address())
-        lifeline = Lifeline(self._secret, card, introduced, lost, connects=True)
+        own = Card(number, 0)
+        lifeline = Lifeline(self._secret, lambda: own, introduced, lost, connects=True)
         try:
-            await SocketTransport().connect(_with_scheme("tcp", address), lifeline)
+            await Lines().connect(tcp_address(ip, port), lifeline)
             return await met
         except BaseException:
             if met.done() and not met.cancelled() and met.exception() is None:
-                met.result().abort()
+                met.result()[0].abort()
             lifeline.close()
             raise
 
     async def listen(self, address: str, accept: Callable[[], Receiver]) -> UcxListener:
-        worker = workers.hold(LISTENING)
+        ip, port = await _resolve(address)
+        worker = self._hold()
         try:
-            listener = UcxListener(worker, self._secret, accept)
-            await listener.open(address)
-        except BaseException:
+            listener = UcxListener(worker, self._secret, ip, accept)
+        except OSError:
             worker.let_go()
+            raise
+        try:
+            await listener.open(tcp_address(ip, port))
+        except BaseException:
+            listener.close()
             raise
         return listener
 
 
 def _with_scheme(scheme: str, address: str) -> str:
-    """A ucx:// address as a tcp:// one, or the other way round. Raises OSError."""
-    given, _, place = address.partition("://")
-    if given not in {"ucx", "tcp"}:
+    return f"{scheme}://{address.partition('://')[2]}"
+
+
+async def _resolve(address: str) -> tuple[str, int]:
+    parts = urlsplit(address)
+    if parts.scheme != "ucx" or parts.hostname is None or parts.port is None:
         raise OSError(errno.EINVAL, "an address is ucx://ip:port", address)
-    return f"{scheme}://{place}"
+    infos = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port)
+    return str(infos[0][4][0]), int(infos[0][4][1])

@@ -16,9 +16,9 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.transports.base import Buffer
@@ -37,6 +37,8 @@ MESSAGE_ID = 0xBF
 PROGRESS_VARIABLE = "BENCHFS_UCX_PROGRESS"
 # Rounds of progress in one turn of the loop: others want their turn, too.
 ROUNDS = 64
+# How long arming may be put off: UCX's own work that no descriptor tells of waits as long.
+TIDY_SECONDS = 0.001
 # After this, an operation that should end at once is given up.
 GIVE_UP_SECONDS = 1.0
 
@@ -54,7 +56,8 @@ class Owner(Protocol):
 class Ends(Owner, Protocol):
     """Who an endpoint belongs to. UCX's callbacks call all but `handle`: they only note it."""
 
-    path: str  # what UCX chose for it, once known
+    def reached(self, owner: Ends | None) -> None:
+        """A message names the endpoint that it came by: whose that is."""
 
     def arrived(self, header: bytes, data: bytes) -> None:
         """A message with its data."""
@@ -79,13 +82,14 @@ class Worker:
         self.buffers = BufferPool()
         self._context = context(self.ucx)
         self._progress = progress
-        self.retired = False
         self._holders = 0
         self._closed = False
         self._due = False
         self._links: dict[bytes, Ends] = {}  # by number
         self._owners: dict[int, Ends] = {}  # by endpoint
-        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._paths: dict[int, str] = {}  # by endpoint, as far as they are known
+        self._over_tcp_alone = False
+        self._tidying: asyncio.TimerHandle | None = None
         self._touched: dict[Owner, None] = {}  # whom something happened to, in order
         # by request, with what must stay alive
         self._operations: dict[int, tuple[Done, object]] = {}
@@ -118,7 +122,11 @@ class Worker:
         check(lib.ucp_worker_set_am_recv_handler(self.handle, handler))
         self._send_parameters = {
             flags: self._operation_parameters(self._on_sent, flags)
-            for flags in (binding.AM_SEND_EAGER, binding.AM_SEND_RENDEZVOUS)
+            for flags in (
+                binding.AM_SEND_EAGER,
+                binding.AM_SEND_EAGER | binding.AM_SEND_REPLY,
+                binding.AM_SEND_RENDEZVOUS,
+            )
         }
         self._receive_parameters = self._operation_parameters(self._on_received, 0)
         descriptor = ffi.new("int *")
@@ -145,6 +153,8 @@ class Worker:
         if owner is None:
             return binding.OK  # for nobody: dropped
         self._touched[owner] = None
+        if info.recv_attr & binding.AM_HAS_REPLY_EP:
+            owner.reached(self._owners.get(self._key(info.reply_ep)))
         if info.recv_attr & binding.AM_RENDEZVOUS:
             owner.offered(head, data, size)
             return binding.IN_PROGRESS
@@ -180,6 +190,34 @@ class Worker:
 
     def _wake(self) -> None:
         self._due = False
+        if not (self._over_tcp_alone and self._wake_shortly()):
+            self._work_until_dry()
+
+    def _wake_shortly(self) -> bool:
+        """One round of progress; whether the loop may wait again after it.
+
+        Over TCP alone UCX's descriptor is readable as long as there is something to read. So when
+        a round brought messages, and nothing is under way, the further round that would find
+        nothing and the arming are put off a little: five system calls of eleven for a message.
+        """
+        if self._closed:
+            return True
+        self.ucx.lib.ucp_worker_progress(self.handle)
+        if not self._touched:
+            return False
+        self._dispatch()
+        if self._operations or self._closing or self._due or self._touched:
+            return self._is_over()
+        if self._tidying is None:
+            self._tidying = self.loop.call_later(TIDY_SECONDS, self._tidy)
+        return True
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        self._work_until_dry()
+
+    def _work_until_dry(self) -> None:
+        """Progress until there is nothing to do, then arm the descriptor."""
         progress, handle = self.ucx.lib.ucp_worker_progress, self.handle
         for _ in range(ROUNDS):
             if self._closed:
@@ -251,8 +289,8 @@ class Worker:
     def send(self, endpoint: Pointer, header: bytes, data: Buffer, flags: int, done: Done) -> int:
         """Send a message; `done` gets the status, at once or later. `data` stays as it is.
 
-        `flags` is AM_SEND_EAGER or AM_SEND_RENDEZVOUS. Returns the operation's number, for
-        `under_way`.
+        `flags` is AM_SEND_EAGER, with AM_SEND_REPLY or without, or AM_SEND_RENDEZVOUS. Returns
+        the operation's number, for `under_way`.
         """
         buffer = data if type(data) is bytes else self.ucx.ffi.from_buffer("char[]", data)
         request = self.ucx.lib.ucp_am_send_nbx(
@@ -297,23 +335,6 @@ class Worker:
 
     # ------------------------------------------------------------ endpoints
 
-    def address(self) -> bytes:
-        """Where others reach this worker: to be given to `connect` of theirs. Raises OSError."""
-        ffi, lib = self.ucx.ffi, self.ucx.lib
-        place, size = ffi.new("void **"), ffi.new("size_t *")
-        check(lib.ucp_worker_get_address(self.handle, place, size))
-        try:
-            return bytes(ffi.buffer(place[0], size[0]))
-        finally:
-            lib.ucp_worker_release_address(self.handle, place[0])
-
-    def turn(self, address: bytes) -> asyncio.Lock:
-        """To be held while an endpoint to that worker is made, until the other side has its own.
-
-        UCX pairs the endpoints of two workers by the order in which each made them.
-        """
-        return self._turns.setdefault(address, asyncio.Lock())
-
     def expect(self, number: bytes, owner: Ends) -> None:
         """Messages to this number are the owner's."""
         self._links[number] = owner
@@ -323,40 +344,65 @@ class Worker:
         owner = self._links.pop(number)
         self._touched.pop(owner, None)
 
-    def connect(self, address: bytes, owner: Ends) -> Pointer:
-        """Make an endpoint to the worker of an address, which has to be one: UCX trusts it.
+    def connect(self, ip: str, port: int, owner: Ends) -> Pointer:
+        """Begin to connect to a listener. Raises OSError."""
+        raw = self.ucx.ffi.new("unsigned char[]", binding.pack_address(ip, port))
+        parameters = self._endpoint_parameters()
+        parameters.field_mask |= binding.EP_PARAM_SOCKADDR | binding.EP_PARAM_FLAGS
+        parameters.flags = binding.EP_CLIENT_SERVER
+        parameters.sockaddr.addr = raw
+        parameters.sockaddr.addrlen = len(raw)
+        return self._create_endpoint(parameters, owner)
 
-        Raises OSError.
-        """
-        ffi = self.ucx.ffi
-        raw = ffi.new("unsigned char[]", address)
-        parameters = ffi.new("ucp_ep_params_t *")
-        parameters.field_mask = (
-            binding.EP_PARAM_ADDRESS | binding.EP_PARAM_ERROR_MODE | binding.EP_PARAM_ERROR_HANDLER
-        )
-        parameters.address = raw
+    def accept(self, connection_request: Pointer, owner: Ends) -> Pointer:
+        """Make the endpoint of a connection that a listener was told of. Raises OSError."""
+        parameters = self._endpoint_parameters()
+        parameters.field_mask |= binding.EP_PARAM_CONNECTION_REQUEST
+        parameters.conn_request = connection_request
+        return self._create_endpoint(parameters, owner)
+
+    def _endpoint_parameters(self) -> Pointer:
+        parameters = self.ucx.ffi.new("ucp_ep_params_t *")
+        parameters.field_mask = binding.EP_PARAM_ERROR_MODE | binding.EP_PARAM_ERROR_HANDLER
         parameters.err_mode = int(self.handles_failure)
         parameters.err_cb = self._on_failure
-        place = ffi.new("void **")
+        return parameters
+
+    def _create_endpoint(self, parameters: Pointer, owner: Ends) -> Pointer:
+        place = self.ucx.ffi.new("void **")
         check(self.ucx.lib.ucp_ep_create(self.handle, parameters, place))
         self._owners[self._key(place[0])] = owner
+        self._look_at_paths()
         self.kick()
         return place[0]
+
+    def give(self, endpoint: Pointer, owner: Ends) -> None:
+        """Somebody else owns an endpoint from now on."""
+        self._owners[self._key(endpoint)] = owner
 
     def path(self, endpoint: Pointer) -> str:
         """The transports and devices that UCX chose for a connected endpoint, as `tcp/eth0`."""
         text = printed(self.ucx, self.ucx.lib.ucp_ep_print_info, endpoint)
         found = re.findall(r"lane\[\d+\]:\s+\d+:(\S+?)\.\d+ ", text)
-        return "+".join(dict.fromkeys(found)) or "self"
+        path = self._paths[self._key(endpoint)] = "+".join(dict.fromkeys(found)) or "self"
+        self._look_at_paths()
+        return path
 
-    def paths(self) -> Iterator[str]:
+    def paths(self) -> Iterable[str]:
         """Of all links."""
-        return (owner.path for owner in self._owners.values() if owner.path)
+        return self._paths.values()
+
+    def _look_at_paths(self) -> None:
+        over_tcp = all(map(is_over_tcp_alone, self._paths.values()))
+        self._over_tcp_alone = over_tcp and len(self._paths) == len(self._owners)
 
     def close(self, endpoint: Pointer) -> None:
         """End an endpoint: its failure is told to nobody any more."""
         ucx = self.ucx
-        del self._owners[self._key(endpoint)]
+        key = self._key(endpoint)
+        del self._owners[key]
+        self._paths.pop(key, None)
+        self._look_at_paths()
         parameters = ucx.ffi.new("ucp_request_param_t *")
         if self.handles_failure:
             parameters.op_attr_mask = binding.ATTR_FLAGS
@@ -377,10 +423,6 @@ class Worker:
         return not self._closing
 
     # ------------------------------------------------------------ life
-
-    def retire(self) -> None:
-        """Let `hold` give this worker to nobody any more: its endpoints are out of step."""
-        self.retired = True
 
     def take_hold(self) -> None:
         """One more holder."""
@@ -409,7 +451,14 @@ class Worker:
         self._closed = True
         _of_loop[self.loop].remove(self)
         self.loop.remove_reader(self._descriptor)
+        if self._tidying is not None:
+            self._tidying.cancel()
         self.ucx.lib.ucp_worker_destroy(self.handle)
+
+
+def is_over_tcp_alone(path: str) -> bool:
+    """Whether UCX chose nothing but TCP for a link."""
+    return all(lane.startswith("tcp/") for lane in path.split("+"))
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Worker]] = WeakKeyDictionary()
@@ -428,14 +477,14 @@ def _progress_setting() -> Progress:
     return "poll" if setting == "poll" else "events"
 
 
-def hold(name: str) -> Worker:
+def hold(name: str = "") -> Worker:
     """The running loop's worker of that name, made if there is none. Pair with `let_go`.
 
     Raises OSError.
     """
     loop = asyncio.get_running_loop()
     for worker in _of_loop.get(loop, []):
-        if worker.name == name and not worker.retired:
+        if worker.name == name:
             break
     else:
         worker = Worker(loop, name, _progress_setting())

@@ -19,7 +19,9 @@ from typing import Self
 
 from benchfs.env import Clock
 
-FORMAT = 1
+# Of everything in the directory. It changes with every row or file that a daemon before could not
+# read, or would read as something else; a daemon reads its own format only.
+FORMAT = 2
 SUPERBLOCK = "superblock"
 _NEW_SUPERBLOCK = "superblock.new"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -172,7 +174,8 @@ def _read(directory: Path, descriptor: int) -> Superblock | None:
         if fields["format"] != FORMAT:
             raise IdentityError(
                 f"data directory {directory} has format {fields['format']}, "
-                f"and this version of BenchFS knows format {FORMAT} only"
+                f"and this version of BenchFS reads format {FORMAT} only: name a new directory, "
+                "or copy the files out with the version that wrote them (`benchfs get`) first"
             )
         superblock = Superblock(**fields)
     except (ValueError, TypeError, KeyError) as problem:

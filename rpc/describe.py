@@ -1,24 +1,29 @@
 """Writes the operations' part of docs/PROTOCOL.md from their declarations.
 
 `python -m benchfs.rpc.describe docs/PROTOCOL.md` replaces what stands between the two markers.
-The comments and docstrings of `messages.py` are the text: a field says its meaning and its
-unit once, where it is declared.
+The comments and docstrings of `messages/` are the text: a field says its meaning and its unit
+once, where it is declared.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import sys
 import types
 import typing
 from collections.abc import Iterator
+from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from benchfs.rpc import messages
-from benchfs.rpc.messages import LENDING, OPERATIONS, Code, Envelope, Failure
+from benchfs.rpc.messages import LENDING, OPERATIONS, Code, Envelope, Failure, Op, Operation
 from benchfs.rpc.schema import Limit, Range
+
+Declared = TypeVar("Declared")
 
 BEGIN = "<!-- operations: written by `python -m benchfs.rpc.describe docs/PROTOCOL.md` -->"
 END = "<!-- end of operations -->"
@@ -88,7 +93,7 @@ def _lines() -> Iterator[str]:
     yield from _record(Failure, comments)
     yield "### Requests and replies"
     yield ""
-    done: set[type] = set()
+    done: set[type] = {Envelope, Failure}
     for _, row in sorted(OPERATIONS.items()):
         for record in (row.request, row.reply):
             if record not in done:
@@ -96,14 +101,33 @@ def _lines() -> Iterator[str]:
                 yield from _record(record, comments)
     yield "### Records inside messages"
     yield ""
-    for record in (
-        messages.NodeRecord,
-        messages.GroupRecord,
-        messages.LayoutRecord,
-        messages.Attributes,
-        messages.EntryRecord,
-    ):
-        yield from _record(record, comments)
+    for record in _declared(tuple):
+        if record not in done and record is not Operation:
+            yield from _record(record, comments)
+    yield "### Numbers inside messages"
+    yield ""
+    for numbers in _declared(IntEnum):
+        if numbers not in {Op, Code}:
+            yield from _enumeration(numbers, comments)
+
+
+def _declared(kind: type[Declared]) -> Iterator[type[Declared]]:
+    """What the package declares of a kind, by name."""
+    for name in messages.__all__:
+        value: object = getattr(messages, name)
+        if isinstance(value, type) and issubclass(value, kind):
+            yield value
+
+
+def _enumeration(numbers: type[IntEnum], comments: dict[tuple[str, str], str]) -> Iterator[str]:
+    yield f"**{numbers.__name__}**: {' '.join((numbers.__doc__ or '').split())}"
+    yield ""
+    yield "| number | name | meaning |"
+    yield "|---|---|---|"
+    for number in numbers:
+        comment = comments.get((numbers.__name__, number.name), "")
+        yield f"| {int(number)} | {number.name} | {comment} |"
+    yield ""
 
 
 def _record(record: type, comments: dict[tuple[str, str], str]) -> Iterator[str]:
@@ -121,24 +145,30 @@ def _record(record: type, comments: dict[tuple[str, str], str]) -> Iterator[str]
 
 def _comments() -> dict[tuple[str, str], str]:
     """What stands behind `#` on the lines of fields: (class, field) to text."""
-    source = inspect.getsource(messages)
-    lines = source.splitlines()
     found: dict[tuple[str, str], str] = {}
-    for node in ast.parse(source).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for item in node.body:
-            if isinstance(item, ast.AnnAssign):
-                target: ast.expr = item.target
-            elif isinstance(item, ast.Assign):
-                target = item.targets[0]
-            else:
-                continue
-            if isinstance(target, ast.Name):
-                _, _, comment = lines[item.lineno - 1].partition("  # ")
-                if not comment.startswith("type: ignore"):
-                    found[node.name, target.id] = comment.replace("|", "\\|")
+    for module in pkgutil.iter_modules(messages.__path__, messages.__name__ + "."):
+        source = inspect.getsource(importlib.import_module(module.name))
+        lines = source.splitlines()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                found |= {
+                    (node.name, field): comment for field, comment in _field_comments(node, lines)
+                }
     return found
+
+
+def _field_comments(record: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, str]]:
+    for item in record.body:
+        if isinstance(item, ast.AnnAssign):
+            target: ast.expr = item.target
+        elif isinstance(item, ast.Assign):
+            target = item.targets[0]
+        else:
+            continue
+        if isinstance(target, ast.Name):
+            _, _, comment = lines[item.lineno - 1].partition("  # ")
+            if not comment.startswith("type: ignore"):
+                yield target.id, comment.replace("|", "\\|")
 
 
 def main() -> None:

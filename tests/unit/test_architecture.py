@@ -20,7 +20,7 @@ PURE_MODULES = (
     "benchfs/placement.py",
     "benchfs/rpc/frames.py",
     "benchfs/rpc/handshake.py",
-    "benchfs/rpc/messages.py",
+    *sorted(f"benchfs/rpc/messages/{path.name}" for path in (ROOT / "rpc/messages").glob("*.py")),
     "benchfs/rpc/schema.py",
 )
 IMPURE = frozenset(

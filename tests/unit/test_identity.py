@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchfs.env import ManualClock
-from benchfsd.identity import Identity, IdentityError
+from benchfsd.identity import FORMAT, Identity, IdentityError
 
 MINE = {"cluster_id": "cluster-a", "node_id": "node-1", "mode": "writeback", "boot_id": "boot-1"}
 
@@ -179,10 +179,9 @@ def test_what_a_new_file_system_holds_and_a_torn_start_leaves_is_nothing(directo
     [
         (lambda fields: b"", "damaged"),
         (lambda fields: b"[]", "damaged"),
-        (lambda fields: json.dumps({**fields, "format": 2}), "has format 2, .* format 1 only"),
         (lambda fields: json.dumps({**fields, "clean": 1}), "damaged: clean is 1"),
         (lambda fields: json.dumps({**fields, "more": 1}), "damaged"),
-        (lambda fields: json.dumps({"format": 1}), "damaged"),
+        (lambda fields: json.dumps({"format": FORMAT}), "damaged"),
     ],
 )
 def test_a_superblock_that_can_not_be_read_is_refused(directory, identity, clock, change, message):
@@ -193,6 +192,23 @@ def test_a_superblock_that_can_not_be_read_is_refused(directory, identity, clock
 
     with pytest.raises(IdentityError, match=message):
         Identity.open(directory, **MINE, clock=clock)
+
+
+@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1])
+def test_a_directory_of_another_format_is_refused_and_left_alone(
+    directory, identity, clock, other
+) -> None:
+    identity.close()
+    superblock = directory / "superblock"
+    written = json.dumps({**json.loads(superblock.read_bytes()), "format": other}).encode()
+    superblock.write_bytes(written)
+
+    with pytest.raises(IdentityError) as refused:
+        Identity.open(directory, **MINE, clock=clock)
+
+    assert f"has format {other}, " in str(refused.value)
+    assert f"reads format {FORMAT} only: name a new directory" in str(refused.value)
+    assert superblock.read_bytes() == written
 
 
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path, clock) -> None:

@@ -21,7 +21,7 @@ RECORDS = sorted(
         for value in vars(messages).values()
         if isinstance(value, type)
         and issubclass(value, tuple)
-        and value.__module__ == messages.__name__
+        and value.__module__.startswith(f"{messages.__name__}.")
         and value is not messages.Operation
     ),
     key=lambda record: record.__name__,

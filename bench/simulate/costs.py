@@ -18,9 +18,9 @@ from benchfs.bench.simulate.cluster import CHUNK_BYTES, ONE_WAY_SECONDS, Simulat
 from benchfs.client import WIDE_FANOUT, AsyncClient
 from benchfs.file import AsyncFile
 
-REPEATS = 8
+REPEATS = 4
 ENTRIES = 256  # of a directory that is listed
-SETTLED_SECONDS = 4.0  # nothing that an operation leaves behind takes longer
+SETTLED_SECONDS = 2.5  # nothing that an operation leaves behind takes longer
 KNOWN_SECONDS = 3600.0  # directories stay known, as they do for a second otherwise
 PAYLOAD = bytes(range(256)) * (CHUNK_BYTES // 256)
 

@@ -84,9 +84,9 @@ OPERATIONS = (
         "open, write a chunk, close",
         lambda by, i: _write(by.fs, f"/a/data{i}"),
         lambda by, i: _create(by.fs, f"/a/data{i}"),
-        most=7,
+        most=6,
     ),
-    Operation("open, read a chunk, close", lambda by, i: by.fs.read_bytes(f"/a/data{i}"), most=7),
+    Operation("open, read a chunk, close", lambda by, i: by.fs.read_bytes(f"/a/data{i}"), most=6),
     Operation(
         "rename in a directory", lambda by, i: by.fs.rename(f"/a/new{i}", f"/a/old{i}"), most=1
     ),

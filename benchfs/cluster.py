@@ -84,6 +84,7 @@ class Cluster:
     def __init__(
         self, endpoints: Endpoints, engines: Engines, env: Env, session: Session, user: User
     ) -> None:
+        engines = engines.for_cluster(endpoints.secret)
         self._endpoints = endpoints
         self._env = env
         self._loop = asyncio.get_running_loop()
@@ -108,6 +109,7 @@ class Cluster:
         self.mode = ""
         self.chunk_size = 0
         self.lease_seconds = 0.0
+        self.requests = 0  # sent so far, what was repeated too
 
     async def open(self, timeout: float) -> None:
         """Get the map from the first node that answers. Raises ClusterError, UnreachableError.
@@ -166,6 +168,7 @@ class Cluster:
                 connection = self.pool.ready(node_id, purpose)
                 if connection is None:
                     connection = await self._connect(node_id, purpose, remaining)
+                self.requests += 1
                 return await connection.call(
                     request,
                     timeout=max(remaining, 0.001),
@@ -251,6 +254,7 @@ class Cluster:
             remaining = max(intent.deadline - self._loop.time(), 0.001)
             try:
                 connection = await self._connect(node_id, purpose, remaining)
+                self.requests += 1
                 return await connection.call(request, timeout=remaining)
             except RpcError as exc:
                 if isinstance(exc, RemoteError) and exc.code == Code.NO_CAPABILITY:

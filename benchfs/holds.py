@@ -77,7 +77,8 @@ class Holds:
         held.writes |= writes
         held.handles.add(inode)
         inode.family = held.handles
-        inode.learn(inode.attributes)
+        if len(held.handles) > 1:
+            inode.learn(inode.attributes)
         inode.holds = self
         inode.number = number
         if self._renewing is None:
@@ -88,7 +89,7 @@ class Holds:
         held = self._held[inode.ino]
         held.handles.discard(inode)
         held.spilled |= inode.spilled
-        inode.family = {inode}
+        inode.leave()
         if held.handles:
             return
         del self._held[inode.ino]

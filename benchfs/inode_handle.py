@@ -11,7 +11,7 @@ from typing import Protocol
 from benchfs.cluster import Capabilities, Cluster, Intent
 from benchfs.errors import NotFoundError, error
 from benchfs.inode import home_group
-from benchfs.layout import Layout, chunk_group
+from benchfs.layout import chunk_group, shared_layout
 from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes, LockRecord
 
 
@@ -102,7 +102,7 @@ class InodeHandle:
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self.ino = attributes.ino
-        self.layout = Layout(*attributes.layout)
+        self.layout = shared_layout(*attributes.layout)
         self.path = path
         self.attributes = attributes
         self.seen_at = self._loop.time()
@@ -125,6 +125,14 @@ class InodeHandle:
             self.spilled = True
             raise
         self.spilled = before
+
+    def leave(self) -> None:
+        """The handle is closed. What refers to itself would wait for the garbage collector.
+
+        That took an eighth of the client's time for files that are opened and closed.
+        """
+        self.family = set()
+        self.writes = None
 
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""

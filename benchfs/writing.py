@@ -107,6 +107,11 @@ class WriteBehind:
             self._linger_later()
 
     @property
+    def was_used(self) -> bool:
+        """Whether anything was ever written: else there is nothing to close."""
+        return bool(self._mtime_ns)
+
+    @property
     def pending(self) -> bool:
         """Whether anything written is not acknowledged, or the size not reported."""
         return bool(self._stage or self._extents or self._unreported)

@@ -42,7 +42,7 @@ from benchfs.rpc.server import Identity as ServerIdentity
 from benchfs.rpc.server import Server
 from benchfs.rpc.transports.choose import Engines, choose
 from benchfsd import metrics
-from benchfsd.capabilities import Capabilities
+from benchfsd.capabilities import Capabilities, shared_key
 from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
@@ -84,7 +84,7 @@ async def run(config: NodeConfig) -> None:
     if spec.mode != config.mode:
         raise StartError(f"the cluster's mode is {spec.mode}, this node's is {config.mode}")
     secret = _read_secret(config)
-    engines = choose(config.transport)
+    engines = choose(config.transport).for_cluster(secret)
     log.info("transport: %s", engines.summary)
     identity = Identity.open(
         config.data_dir,
@@ -170,6 +170,7 @@ class Daemon:
             self._engines.prefers,
         )
         device = config.data_dir.stat().st_dev
+        key = await shared_key(self._registry, self._env.rng)
         self._node = node = Node(
             config.node_id,
             self._spec,
@@ -180,7 +181,7 @@ class Daemon:
             self._pool,
             f"{self._engines.summary}; chunk files: {self._disk_engine}",
             f"{config.host}:{device}",
-            Guard(config.superusers, Capabilities(self._secret)),
+            Guard(config.superusers, Capabilities(key)),
             Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
         node.refresh_map = self._read_map

@@ -127,8 +127,13 @@ class Pool:
             connection.goodbye("the client is closing")
             if connection.ended is None:
                 gone.append(event)
-        for event in gone:  # a link that closes ends within a bounded time
-            await event.wait()
+        try:
+            for event in gone:  # a link that closes ends within a bounded time
+                await event.wait()
+        except asyncio.CancelledError:
+            for connection in connections:
+                connection.abort("the client is closing")
+            raise
 
     # ------------------------------------------------------------ opening
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchfs.bench.simulate.cluster import CHUNK_BYTES, ONE_WAY_SECONDS, SimulatedCluster
-from benchfs.client import WIDE_FANOUT, AsyncClient
+from benchfs.client import AsyncClient
+from benchfs.directories import WIDE_FANOUT
 from benchfs.file import AsyncFile
 
 REPEATS = 4

@@ -325,7 +325,7 @@ async def _waited(done: asyncio.Future[None]) -> None:
     await asyncio.wait([done], timeout=FINISH_SECONDS)
 
 
-async def _after(done: asyncio.Future[None], reply: Empty) -> tuple[object, ...]:
+async def _after(done: asyncio.Future[None], reply: tuple[object, ...]) -> tuple[object, ...]:
     await _waited(done)
     return reply
 

@@ -69,7 +69,10 @@ def outcome(settings: Settings, failure: str = "") -> Outcome:
         summed(access, 0, [part(rank, *times, settings.transfers) for rank in range(2)], [])
         for access, times in (("write", (0.25, 2.25, 2.5)), ("read", (0.0025, 0.0125, 0.015)))
     ]
-    return Outcome(settings, "POSIX", ["h", "h"], [1, 2], 0.0, 9.0, phases, [0.5], failure)
+    return Outcome(
+        settings, "POSIX", ["h", "h"], [1, 2], 0.0,
+        ended=9.0, phases=phases, removed=[0.5], failure=failure,
+    )  # fmt: skip
 
 
 def two_tasks() -> Settings:

@@ -60,9 +60,11 @@ async def _size(count: int, offered: Offered, place: Path, seed: int) -> Size:
     async with simulated(count, place, seed) as cluster:
         each = (_resident() - resident) // count
         connect_bytes, round_trips = await _connect(cluster)
+        gc.freeze()  # what is there stays there: collections need not look at it
         led = [len(cluster.map.groups_led_by(node.node_id)) for node in cluster.map.nodes]
         found_costs = await costs(cluster)
         found_balances = await balances(cluster, offered)
+    gc.unfreeze()
     return Size(
         count, cluster.map.group_count, max(led), cluster.registry_bytes(), connect_bytes,
         round_trips, each, found_costs, found_balances, time.monotonic() - began,

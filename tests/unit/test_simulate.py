@@ -27,6 +27,7 @@ from benchfsd.rows import NODE, Kind, kind_prefix
 
 SMALL = Offered(clients=4, operations=300, directories=2)
 MIB = 1 << 20
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "BENCHMARKS.md"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,15 @@ def test_tables_have_a_column_for_each_size(sizes: list[Size]) -> None:
         lines = markdown(table).splitlines()
         assert lines[0].endswith("| 3 nodes | 10 nodes |")
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_page_has_the_requests_that_are_counted_now(sizes: list[Size]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    lines = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    requests = next(table for table in tables(sizes) if table.heading.startswith("Requests"))
+
+    for name, *cells in requests.rows:
+        assert any(line[:3] == [f"| {name}", *cells] for line in lines), (name, cells)
 
 
 @pytest.mark.parametrize("text", ["", "0", "3,x", "3,,10", "5000"])

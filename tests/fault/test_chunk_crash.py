@@ -25,6 +25,7 @@ from benchfs.env import fixed_env
 from benchfs.layout import BLOCK_SIZE
 from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
+from benchfsd.chunks.changing import Changer
 from benchfsd.chunks.cleaning import IDLE_SECONDS, Cleaner
 from benchfsd.database import Database
 from benchfsd.mode import Mode
@@ -361,7 +362,7 @@ async def test_kill_loses_no_acknowledged_byte(memory_place, choice, length: int
 async def test_without_the_dirty_mark_the_enumeration_finds_the_fault(
     memory_place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ChunkStore._activate
+    real = Changer.activate
 
     def activate_without_mark(self, state, truncation: int) -> None:
         if state.dirty or not state.length:
@@ -372,7 +373,7 @@ async def test_without_the_dirty_mark_the_enumeration_finds_the_fault(
         state.dirty = True
         self._table.keep_dirty(state)
 
-    monkeypatch.setattr(ChunkStore, "_activate", activate_without_mark)
+    monkeypatch.setattr(Changer, "activate", activate_without_mark)
 
     with pytest.raises(pytest.fail.Exception, match="check"):
         await enumerate_kills(memory_place, FEWER_OPERATIONS, 3)

@@ -70,6 +70,11 @@ class ByInode:
         self.files = files
         self._fanouts: dict[int, int] = {}  # of wide directories
 
+    @property
+    def timeout(self) -> float:
+        """How long an operation may take, in seconds."""
+        return self._connected.timeout
+
     # ------------------------------------------------------------ names
 
     async def lookup(self, parent: int, name: bytes) -> Attributes:
@@ -234,6 +239,7 @@ class ByInode:
         request = SetAttributes(ino, mode, uid, gid, atime_ns, mtime_ns)
         answer = await self._cluster.mutate(intent, home_group(ino), request)
         assert isinstance(answer.message, AttributesReply)
+        self.files.changed_here(answer.message.attributes)
         return answer.message.attributes
 
     async def truncate(self, ino: int, size: int) -> Attributes:
@@ -244,7 +250,7 @@ class ByInode:
         intent = self._intent("truncate", ino)
         answer = await self._cluster.mutate(intent, home_group(ino), Truncate(ino, size))
         assert isinstance(answer.message, AttributesReply)
-        self.files.cut(answer.message.attributes)
+        self.files.changed_here(answer.message.attributes)
         return answer.message.attributes
 
     async def read_link(self, ino: int) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from types import TracebackType
 
 from benchfs.access_times import AccessTimes
@@ -31,7 +32,7 @@ from benchfs.file_base import Mode, parse_mode
 from benchfs.holds import Holds
 from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.instance import find
+from benchfs.instance import Endpoints, find
 from benchfs.layout import check_chunk_size
 from benchfs.links import LinkMethods
 from benchfs.loans import LocalChunks
@@ -51,7 +52,7 @@ from benchfs.rpc.messages import (
     OpenReply,
 )
 from benchfs.rpc.transports.base import TransportUnavailableError
-from benchfs.rpc.transports.choose import choose
+from benchfs.rpc.transports.choose import Engines, choose
 from benchfs.session import Session
 from benchfs.settings import load
 from benchfs.stats import directory_total
@@ -79,7 +80,8 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
     `in_flight_bytes` what is read, and what is written, at the same time;
     `attribute_seconds` is how long directories and sizes are believed, 0: always ask.
     `local_reads`: read chunks of nodes on this host from their files directly. `user`: whom the
-    client acts for, None: the user of this process; root may state another.
+    client acts for, None: the user of this process; root may state another. `engines` and
+    `endpoints`, of a simulation, take the place of what `transport` and `cluster` would find.
 
     What else is None comes from the environment, the file of settings, or is the default
     (`benchfs/settings.py`); an error there is raised as OSError EINVAL.
@@ -98,6 +100,8 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         transport: str | None = None,
         env: Env | None = None,
         user: User | None = None,
+        engines: Engines | None = None,
+        endpoints: Endpoints | None = None,
     ) -> None:
         settings = load(
             {
@@ -117,11 +121,12 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         self._attribute_seconds = settings.attribute_seconds
         self._local_reads = settings.local_reads
         try:
-            self._engines = choose(settings.transport)
+            self._engines = engines or choose(settings.transport)
         except TransportUnavailableError as exc:
             text = exc.strerror or ""
             raise error(errno.EOPNOTSUPP, "connect", settings.cluster, text=text) from exc
         self._env = env or system_env()
+        self._endpoints = endpoints
         self.cache = ChunkCache(settings.cache_bytes)
         self._read_budget = ByteBudget(settings.in_flight_bytes)
         self._write_budget = ByteBudget(settings.in_flight_bytes)
@@ -144,7 +149,9 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         """Find the cluster and get its map. Raises ClusterError, UnreachableError."""
         if self._connected is not None:
             return
-        endpoints = await find(self._settings.cluster, self._settings.secret_file)
+        endpoints = self._endpoints
+        if endpoints is None:
+            endpoints = await find(self._settings.cluster, self._settings.secret_file)
         session = Session(self._env.rng.token_bytes(CLIENT_ID_BYTES))
         cluster = Cluster(endpoints, self._engines, self._env, session, self.user)
         try:
@@ -311,6 +318,11 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         return self._use().cluster.map
 
     @property
+    def requests(self) -> int:
+        """Requests sent to nodes since the client connected, those in the background too."""
+        return self._use().cluster.requests
+
+    @property
     def local_hits(self) -> int:
         """Reads that were served from a chunk file directly, since the client connected."""
         hits: int = self._use().local_hits
@@ -347,7 +359,7 @@ class _Connected(Connected):
         self._local = LocalChunks(cluster) if local_reads else None
         self._chunks = ChunkReader(cluster, client._read_budget, self._local)
         self._segments = SegmentReader(self._chunks, client.cache)
-        self._files: set[AsyncFile] = set()
+        self._files: dict[InodeHandle, AsyncFile] = {}
         self._access_times = AccessTimes(cluster, client._env)
         self.holds = Holds(cluster)
         self.by_inode = ByInode(self, OpenInodes(self, client._env))
@@ -359,7 +371,7 @@ class _Connected(Connected):
     async def write_out(self, ino: int) -> bool:
         if not self.holds.handles(ino):
             return False
-        writing = [file for file in self._files if file.holds_back(ino)]
+        writing = [file for file in self._files.values() if file.holds_back(ino)]
         for file in writing:
             await file.flush()
         return bool(writing)
@@ -401,21 +413,21 @@ class _Connected(Connected):
             writes,
             client._timeout,
             client._attribute_seconds,
-            lambda _: self._closed(file, inode),
+            partial(self._closed, inode),
         )
-        self._files.add(file)
+        self._files[inode] = file
         self.holds.add(inode, number, writes=mode.write if writing is None else writing)
         return file
 
-    def _closed(self, file: AsyncFile, inode: InodeHandle) -> None:
-        self._files.discard(file)
+    def _closed(self, inode: InodeHandle) -> None:
+        file = self._files.pop(inode)
         self.holds.drop(inode)
         if file.was_read:
             self._access_times.note(inode.attributes)
 
     async def close(self) -> None:
         failure: BenchFSError | None = None
-        for file in list(self._files):
+        for file in list(self._files.values()):
             try:
                 await file.close()
             except BenchFSError as exc:

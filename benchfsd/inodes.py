@@ -16,6 +16,7 @@ from benchfs.inode import (
     ROOT_INO,
     FileType,
     atime_is_due,
+    counter_of,
     home_group,
     make_ino,
 )
@@ -49,6 +50,7 @@ from benchfsd.rows import (
     encode_inode,
     entry_prefix,
     inode_key,
+    inode_with_change,
     part_key,
     target_key,
     type_of_inode,
@@ -62,14 +64,15 @@ ROOT_MODE = 0o755
 COUNTER_BLOCK = 4096
 FIRST_COUNTER = 16  # below: numbers with a meaning, as ROOT_INO
 COUNTERS = 2**32
+CHANCES = 2**16  # what is random in a number, and no secret
 
 
 class Inodes(FileSizes):
     """The inodes whose home is `group`. One object a group: it hands out their numbers."""
 
     __slots__ = (
-        *("_env", "_holds", "_intents", "_next_counter", "_reserved_counter", "_rows"),
-        *("allowances", "group"),
+        *("_chance", "_env", "_first_counter", "_holds", "_intents", "_next_counter"),
+        *("_reserved_counter", "_rows", "allowances", "group"),
     )
 
     def __init__(self, group: int, rows: Rows, env: Env, intents: Intents, holds: Holds) -> None:
@@ -79,7 +82,7 @@ class Inodes(FileSizes):
         self._intents = intents
         self._holds = holds
         self.allowances = Allowances(group, rows, env)
-        self._next_counter = self._reserved_counter = 0
+        self._next_counter = self._reserved_counter = self._first_counter = self._chance = 0
 
     # ------------------------------------------------------------------------- rows
 
@@ -99,6 +102,13 @@ class Inodes(FileSizes):
         """Store the inode as it is now."""
         self._rows.put(inode_key(self.group, inode.ino), encode_inode(inode))
 
+    def touch(self, ino: int, now_ns: int) -> None:
+        """Note that the inode, if it is in this group, was changed: ctime and the counter."""
+        key = inode_key(self.group, ino)
+        value = self._rows.get(key)
+        if value is not None:
+            self._rows.put(key, inode_with_change(value, now_ns))
+
     def delete(self, ino: int) -> None:
         """Remove the inode with all that hangs on it. Its number is never used again."""
         if self.allowances:  # else no inode of the group has a quota
@@ -117,10 +127,14 @@ class Inodes(FileSizes):
             self._reserve_counters()
         counter = self._next_counter
         self._next_counter += 1
-        return make_ino(self.group, int.from_bytes(self._env.rng.token_bytes(2), "big"), counter)
+        return make_ino(self.group, self._chance, counter)
 
     def _reserve_counters(self) -> None:
-        """Take a block of counters: the row says what is reserved, whether used or not."""
+        """Take a block of counters: the row says what is reserved, whether used or not.
+
+        The random part is drawn once for all of them: so files made one after the other are
+        beside each other in the database, and making 32 changes one page of inodes, not 32.
+        """
         value = self._rows.get(counter_key(self.group))
         start = FIRST_COUNTER if value is None else decode_counter(value)
         if start >= COUNTERS:
@@ -128,6 +142,12 @@ class Inodes(FileSizes):
         end = min(start + COUNTER_BLOCK, COUNTERS)
         self._rows.put(counter_key(self.group), encode_counter(end))
         self._next_counter, self._reserved_counter = start, end
+        self._chance = self._env.rng.randrange(CHANCES)
+        self._first_counter = self._first_counter or start
+
+    def is_new(self, ino: int) -> bool:
+        """Whether this object made the number, so since this process leads the group."""
+        return 0 < self._first_counter <= counter_of(ino)
 
     # ------------------------------------------------------------------- attributes
 

@@ -31,7 +31,7 @@ from typing import NamedTuple, Protocol
 
 from benchfs.env import Env
 from benchfs.inode import FileType, home_group
-from benchfs.layout import Layout
+from benchfs.layout import shared_layout
 from benchfs.paths import check_name
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
@@ -450,6 +450,6 @@ def require_name(name: bytes) -> None:
 
 def _require_layout(layout: LayoutRecord, name: bytes) -> None:
     try:
-        Layout(*layout)
+        shared_layout(*layout)
     except ValueError as problem:
         raise RemoteError(errno.EINVAL, str(problem), name) from None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from benchfs import instancedir
@@ -21,6 +20,7 @@ from benchfs.instance import running_nodes
 from benchfs.rpc.messages import StatusReply
 from benchfs.rpc.transports.choose import choose
 from benchfs.settings import ClientSettings, load
+from benchfs.version import installed_version
 
 # How long a node may take to answer, where the settings allow more.
 ANSWER_SECONDS = 5.0
@@ -102,7 +102,7 @@ def check_nodes(statuses: Sequence[NodeStatus]) -> list[Check]:
         found = [answers(status)]
         if (reply := status.reply) is not None:
             found += [
-                version(reply.version, metadata.version("benchfs")),
+                version(reply.version, installed_version()),
                 transport(reply.transport),
                 space(reply),
                 clock(status.skew_ns, status.round_trip_ns),

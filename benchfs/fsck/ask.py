@@ -22,6 +22,8 @@ from benchfs.rpc.messages import (
     ListParts,
     ListPending,
     ListPendingReply,
+    MarkInodes,
+    MarkInodesReply,
     PendingRecord,
     Repair,
     RepairReply,
@@ -176,6 +178,11 @@ class Questions:
     async def verify(self, node: str, place: tuple[int, int, int], most: int) -> VerifyChunksReply:
         """Have a node verify its next chunks after (group, ino, index), about `most` bytes."""
         return await self._node(node, VerifyChunks(*place, most), VerifyChunksReply)
+
+    async def mark(self, group: int, ino: int, quota: int) -> bool:
+        """Have an inode count to a quota, or to none; False if it has one of its own."""
+        reply = await self._group(group, MarkInodes((ino,), quota), MarkInodesReply)
+        return not reply.own
 
     async def repair(self, group: int, repair: Repair) -> bool:
         """Have one thing put right; tells whether it was still wrong."""

@@ -331,6 +331,11 @@ class ChunkStore:
         return bool(self._table.dirty) or self._remover.has_garbage
 
     @property
+    def has_space(self) -> bool:
+        """Whether there is anything of that; asks the disk ten times a second at the most."""
+        return self._space.is_left()
+
+    @property
     def free_bytes(self) -> int:
         """Bytes of the disk that can still be written, above the reserve."""
         return self._space.free()

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from benchfs.user import User
+
 Result = TypeVar("Result")
 CLONE_FS = 0x200
 AT_FDCWD = -100
+F_OFD_SETLK = 37  # of Linux
 FALLOCATE = {"": 0, "keep_size": 1, "punch_hole": 3, "zero_range": 16}
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 READ_BYTES = 1 << 20
@@ -34,6 +39,18 @@ class LocalDirectory:
         """What `function` returns or raises there."""
         return self._thread.submit(function, *arguments, **named).result()
 
+    def call_as(
+        self,
+        user: User | None,
+        function: Callable[..., Result],
+        *arguments: object,
+        **named: object,
+    ) -> Result:
+        """The same, with the rights of a user, whose supplementary groups are this process's."""
+        if user is None:
+            return self.call(function, *arguments, **named)
+        return self.call(_act_as, user, function, *arguments, **named)
+
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
@@ -45,6 +62,19 @@ def _enter(root: Path) -> None:
         raise OSError(ctypes.get_errno(), "unshare")
     os.chroot(root)
     os.chdir("/")
+
+
+def _act_as(
+    user: User, function: Callable[..., Result], *arguments: object, **named: object
+) -> Result:
+    library = ctypes.CDLL(None)
+    library.setfsgid(user.gid)  # of this thread, and with them the capabilities of root
+    library.setfsuid(user.uid)
+    try:
+        return function(*arguments, **named)
+    finally:
+        library.setfsuid(os.geteuid())
+        library.setfsgid(os.getegid())
 
 
 # ------------------------------------------------ what `os` has not, or does otherwise
@@ -106,6 +136,12 @@ def fallocate(descriptor: int, how: str, offset: int, size: int) -> None:
     library.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
     if library.fallocate(descriptor, FALLOCATE[how], offset, size):
         raise OSError(ctypes.get_errno(), "fallocate")
+
+
+def lock(descriptor: int, kind: int, offset: int, size: int) -> None:
+    """Lock or unlock bytes for the open file, not for the process, and without waiting."""
+    request = struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, size, 0)
+    fcntl.fcntl(descriptor, F_OFD_SETLK, request)
 
 
 class Kinds(NamedTuple):

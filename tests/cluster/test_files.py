@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,12 +15,6 @@ import benchfs
 from benchfs.errors import BenchFSError
 
 CHUNK = 65536
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=3) as running:
-        yield running
 
 
 @pytest.fixture(params=[True, False], ids=["local-reads", "remote-reads"])

@@ -11,7 +11,7 @@ import fcntl
 import hmac
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -37,13 +37,12 @@ from benchfs.rpc.messages import (
     ReserveEnd,
 )
 from benchfsd.capabilities import Capabilities
+from tests.cluster.users import ALICE, BOB, denied, only_root
 
-ALICE = benchfs.User(50_001, 60_001)
-BOB = benchfs.User(50_002, 60_002)
 CHUNK = 65_536
 LEASE_SECONDS = 2
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may act for other users")
+pytestmark = only_root
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +61,8 @@ async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient
 
 
 @pytest.fixture
-async def alice(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url, user=ALICE, cache_bytes=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def bob(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url, user=BOB, cache_bytes=0) as client:
-        yield client
-
-
-async def denied(ask: Awaitable[object], code: int = errno.EACCES) -> None:
-    with pytest.raises(PermissionError) as failure:
-        await ask
-    assert failure.value.errno == code
+def caching() -> dict[str, float]:
+    return {"cache_bytes": 0}
 
 
 class Raw:

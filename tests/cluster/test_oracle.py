@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import random
 import stat
 from collections.abc import Awaitable, Callable, Iterator
+from typing import cast
 
 import hypothesis.strategies as st
 import pytest
@@ -24,6 +26,7 @@ from tests.cluster import local_directory as local
 from tests.cluster.local_directory import LocalDirectory
 from tests.cluster.pair import (
     HANDLES_MOST,
+    SOMEBODY,
     TOO_LONG,
     Handle,
     Pair,
@@ -60,6 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             benchfs.AsyncClient(cluster.url, attribute_seconds=0, local_reads=False),
             benchfs.AsyncClient(cluster.url, attribute_seconds=0),
             benchfs.AsyncClient(cluster.url),  # remembers directories
+            benchfs.AsyncClient(cluster.url, attribute_seconds=0, user=SOMEBODY),
         ]
         for client in clients:
             runner.run(client.connect())
@@ -107,14 +111,14 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few, size=lengths)
     def read(self, which: int, size: int) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         if not handle.stale:
             self.same(lambda _: handle.file.read(size), os.read, handle.descriptor, size)
 
     @precondition(lambda self: self.handles)
     @rule(which=few, size=lengths, offset=positions)
     def pread(self, which: int, size: int, offset: int) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         if not handle.stale:
             self.same(
                 lambda _: handle.file.pread(size, offset),
@@ -127,7 +131,7 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few, size=lengths, seed=few)
     def write(self, which: int, size: int, seed: int) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         if handle.stale:
             return
         data = content(size, seed)
@@ -138,7 +142,7 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few, size=lengths, offset=positions, seed=few)
     def pwrite(self, which: int, size: int, offset: int, seed: int) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         if handle.stale or "a" in handle.mode:  # pwrite of Linux ignores the offset in mode a
             return
         data = content(size, seed)
@@ -151,7 +155,7 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few, offset=positions, whence=st.sampled_from([0, 1, 2]), back=st.booleans())
     def seek(self, which: int, offset: int, whence: int, back: bool) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         if not handle.stale:
             offset = -offset if back else offset
             self.same(
@@ -165,7 +169,7 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few, size=positions)
     def ftruncate(self, which: int, size: int) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         if handle.stale or handle.mode == "rb":
             return
         self.same(
@@ -181,7 +185,7 @@ class Files(Pair):
         how=st.sampled_from(["", "keep_size", "punch_hole", "zero_range"]),
     )
     def fallocate(self, which: int, offset: int, size: int, how: str) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         if handle.stale:
             return
         self.same(
@@ -197,7 +201,7 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few, aim=few, size=lengths, start=positions, offset=positions)
     def copy_range(self, which: int, aim: int, size: int, start: int, offset: int) -> None:
-        source = self.handle(which)
+        source = self.turn_of(which)
         others = [handle for handle in self.handles if handle.client == source.client]
         goal = others[aim % len(others)]
         if source.stale or goal.stale:
@@ -216,7 +220,7 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few)
     def fstat(self, which: int) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
 
         async def there(_: benchfs.AsyncClient) -> Seen:
             return seen(await handle.file.stat())
@@ -226,18 +230,37 @@ class Files(Pair):
     @precondition(lambda self: self.handles)
     @rule(which=few, durable=st.booleans())
     def flush(self, which: int, durable: bool) -> None:
-        handle = self.handle(which)
+        handle = self.turn_of(which)
         self.same(lambda _: handle.file.fsync() if durable else handle.file.flush(), lambda: None)
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, offset=positions)
+    def find_data_and_hole(self, which: int, offset: int) -> None:
+        """Which blocks are data is up to each file system; what is skipped has to be zeros."""
+        handle = self.turn_of(which)
+        if handle.stale:
+            return
+        self.world.runner.run(handle.file.flush())
+        position = handle.file.tell()
+        size = os.fstat(handle.descriptor).st_size
+        data = self.outcome_there(lambda _: handle.file.seek(offset, os.SEEK_DATA))
+        hole = self.outcome_there(lambda _: handle.file.seek(offset, os.SEEK_HOLE))
+        self.world.runner.run(handle.file.seek(position))
+        inside = offset < size
+        assert hole.code == (None if inside else errno.ENXIO)
+        assert inside or data.code == errno.ENXIO
+        if inside:
+            assert data.code in {None, errno.ENXIO}
+            found = size if data.code else cast("int", data.value)
+            assert offset <= found <= size
+            assert offset <= cast("int", hole.value) <= size
+            with open(f"/proc/self/fd/{handle.descriptor}", "rb") as again:  # it may be write-only
+                assert not any(os.pread(again.fileno(), found - offset, offset))
 
     @precondition(lambda self: self.handles)
     @rule(which=few)
     def close(self, which: int) -> None:
-        self.end(self.handle(which))
-
-    def handle(self, which: int) -> Handle:
-        handle = self.handles[which % len(self.handles)]
-        self.take_turn(handle.client)
-        return handle
+        self.end(self.turn_of(which))
 
     @rule(client=turns, spec=targets, size=lengths, seed=few, append=st.booleans())
     def write_whole(self, client: int, spec: PathSpec, size: int, seed: int, append: bool) -> None:
@@ -272,6 +295,43 @@ class Files(Pair):
         path = self.path(spec)
         if self.same(lambda fs: fs.truncate(path, size), os.truncate, path, size).code is None:
             self.touched(self.local_ino(path))
+
+
+class Locks(Pair):
+    """Locks, each of which belongs to one open file."""
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, offset=positions, size=lengths, exclusive=st.booleans())
+    def lock(self, which: int, offset: int, size: int, exclusive: bool) -> None:
+        handle = self.turn_of(which)
+        self.same(
+            lambda _: handle.file.lock(offset, size, exclusive=exclusive, timeout=0),
+            local.lock,
+            handle.descriptor,
+            fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK,
+            offset,
+            size,
+        )
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, offset=positions, size=lengths)
+    def unlock(self, which: int, offset: int, size: int) -> None:
+        handle = self.turn_of(which)
+        self.same(
+            lambda _: handle.file.unlock(offset, size),
+            local.lock,
+            handle.descriptor,
+            fcntl.F_UNLCK,
+            offset,
+            size,
+        )
+
+    @precondition(lambda self: self.handles)
+    @rule(which=few, how=st.sampled_from([fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN]))
+    def flock(self, which: int, how: int) -> None:
+        handle = self.turn_of(which)
+        how |= fcntl.LOCK_NB
+        self.same(lambda _: handle.file.flock(how), fcntl.flock, handle.descriptor, how)
 
 
 class Namespace(Pair):
@@ -430,6 +490,7 @@ class Attributes(Pair):
             os.access,
             path,
             mode,
+            effective_ids=True,
             follow_symlinks=follow,
         )
 
@@ -469,7 +530,7 @@ class Attributes(Pair):
         self.same(there, here, path, name, follow_symlinks=follow)
 
 
-class Everything(Files, Namespace, Attributes):
+class Everything(Files, Locks, Namespace, Attributes):
     """All of it."""
 
 

@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchfs.rpc.transports.base import Link, Listener, Receiver, Transport
+from benchfs.rpc.transports.base import Link, Transport
 from benchfs.rpc.transports.memory import MemoryNetwork
 from benchfs.rpc.transports.sockets import SocketTransport
 from benchfs.rpc.transports.ucx.transport import UcxTransport
-from benchfs.rpc.transports.ucx.worker import hold
 from benchfs.rpc.transports.uring import UringTransport
 
 DEADLINE_SECONDS = 20.0
@@ -57,7 +56,7 @@ async def engine_of(name: str) -> AsyncIterator[Engine]:
                 has_paths=True,
             )
         elif engine == "ucx":
-            yield Engine(UcxBetweenWorkers(), lambda: "ucx://127.0.0.1:0")
+            yield Engine(UcxTransport(), lambda: "ucx://127.0.0.1:0")
         else:
             assert name == "memory"
             yield Engine(
@@ -65,23 +64,6 @@ async def engine_of(name: str) -> AsyncIterator[Engine]:
                 lambda: f"mem://node-{next(numbers)}",
                 passes_descriptors=True,
             )
-
-
-class UcxBetweenWorkers:
-    """UCX whose two ends have a worker each, as in two processes: one would talk to itself."""
-
-    name = "ucx"
-    schemes = frozenset({"ucx"})
-
-    def __init__(self) -> None:
-        self._near = UcxTransport(lambda: hold("near"))
-        self._far = UcxTransport(lambda: hold("far"))
-
-    async def connect(self, address: str, receiver: Receiver) -> Link:
-        return await self._near.connect(address, receiver)
-
-    async def listen(self, address: str, accept: Callable[[], Receiver]) -> Listener:
-        return await self._far.listen(address, accept)
 
 
 class Recorder:

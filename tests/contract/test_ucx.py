@@ -10,29 +10,28 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
+from benchfs.rpc.transports.sockets import SocketTransport
 from benchfs.rpc.transports.ucx.binding import AM_SEND_EAGER, AM_SEND_RENDEZVOUS
-from benchfs.rpc.transports.ucx.link import GREETING
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES, Card
+from benchfs.rpc.transports.ucx.lifeline import Lifeline
 from benchfs.rpc.transports.ucx.outgoing import HEADER, HELLO
 from benchfs.rpc.transports.ucx.worker import hold
-from tests.contract.links import Recorder, engine_of, turns
+from tests.contract.links import Recorder, turns
 from tests.ucx import needs_ucx
 
 ROOT = Path(__file__).parents[2]
 STREAMS = ("test_transport", "test_cancelled_buffers")
-CALLS = ("test_rpc", "test_rpc_limits")
-# UCX connects by an address of the network, so `tcp` is in every list; where shared memory is,
-# the bytes go through that.
+CALLS = ("test_rpc", "test_rpc_handshake", "test_rpc_limits")
 PATHS = {
     "tcp,self": ("tcp/", STREAMS + CALLS),
-    "posix,tcp,self": ("posix/", STREAMS),
-    "posix,cma,tcp,self": ("posix/memory+cma/", STREAMS + CALLS),
-    "sysv,tcp,self": ("sysv/", STREAMS),
+    "posix,self": ("posix/", STREAMS),
+    "posix,cma,self": ("posix/memory+cma/", STREAMS + CALLS),
+    "sysv,self": ("sysv/", STREAMS),
 }
 
 
@@ -105,26 +104,6 @@ def test_ucx_says_nothing_on_standard_output() -> None:
     assert ended.stdout == ""
 
 
-@needs_ucx
-async def test_a_stranger_that_says_nothing_does_no_harm() -> None:
-    """Connections are made and dropped before a byte is said, as monitoring does."""
-    transport = choose("ucx").transport("ucx")
-    far, near = Recorder(), Recorder()
-    listener = await transport.listen("ucx://127.0.0.1:0", lambda: far)
-    for _ in range(20):
-        _, writer = await asyncio.open_connection(*listener.address[6:].split(":"))
-        writer.close()
-
-    link = await transport.connect(listener.address, near)
-    link.write([b"hello"])
-    link.flush()
-
-    await far.until(lambda far: far.data == b"hello")
-    link.abort()
-    await far.until(lambda far: bool(far.lost_reasons))
-    listener.close()
-
-
 class Foreigner:
     """The owner of an endpoint that does not care what comes back."""
 
@@ -136,9 +115,24 @@ class Foreigner:
     def handle(self) -> None: ...
 
 
+async def introduced(address: str, card: Card) -> tuple[Lifeline, Card]:
+    """A lifeline to a listener that has no secret, and the card that it showed."""
+    shown: asyncio.Future[Card] = asyncio.get_running_loop().create_future()
+    lifeline = Lifeline(
+        b"",
+        card,
+        lambda _, peer: shown.set_result(peer),
+        lambda *_: None,
+        connects=True,
+    )
+    await SocketTransport().connect(address.replace("ucx:", "tcp:"), lifeline)
+    return lifeline, await shown
+
+
 @needs_ucx
-async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away() -> None:
-    """Any header, any data, eager and rendezvous, with and without a greeting first."""
+@pytest.mark.parametrize("knows_a_number", [False, True])
+async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away(knows_a_number: bool) -> None:
+    """Any header, any data, eager and rendezvous; from a stranger, and from one of the cluster."""
     rng = random.Random(1)
     far: list[Recorder] = []
 
@@ -146,34 +140,68 @@ async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away() -> None:
         far.append(Recorder())
         return far[-1]
 
-    async with engine_of("ucx") as engine:
-        listener = await engine.transport.listen(engine.address(), accept)
-        near = Recorder()
-        link = await engine.transport.connect(listener.address, near)
-        worker = hold("foreigner")
-        for number in range(30):
-            endpoint = worker.connect(
-                "127.0.0.1", urlsplit(listener.address).port or 0, Foreigner()
-            )
-            if number % 2:
-                worker.send(endpoint, HEADER.pack(HELLO, 0, GREETING), b"", AM_SEND_EAGER, int)
-            for _ in range(rng.randrange(1, 12)):
-                header = HEADER.pack(rng.randrange(24), rng.randrange(4), rng.randrange(1 << 40))
-                header = rng.choice([header, rng.randbytes(rng.randrange(40))])
-                data = rng.randbytes(rng.choice([0, 1, 5000, 300_000]))
-                flags = rng.choice([AM_SEND_EAGER, AM_SEND_RENDEZVOUS]) if data else AM_SEND_EAGER
-                worker.send(endpoint, header, data, flags, int)
-            await turns(30)
-            worker.close(endpoint)
+    transport = choose("ucx").transport("ucx")
+    listener = await transport.listen("ucx://127.0.0.1:0", accept)
+    near = Recorder()
+    link = await transport.connect(listener.address, near)
+    worker = hold("foreigner")
+    for count in range(20):
+        card = Card(os.urandom(NUMBER_BYTES), worker.address())
+        lifeline, peer = await introduced(listener.address, card)
+        number = peer.number if knows_a_number else os.urandom(NUMBER_BYTES)
+        endpoint = worker.connect(peer.address, Foreigner())
+        if count % 2:
+            worker.send(endpoint, HEADER.pack(number, HELLO, 0, 0), b"", AM_SEND_EAGER, int)
+        for _ in range(rng.randrange(1, 12)):
+            kinds = (number, rng.randrange(24), rng.randrange(4), rng.randrange(1 << 40))
+            header = rng.choice([HEADER.pack(*kinds), rng.randbytes(rng.randrange(40)), number])
+            data = rng.randbytes(rng.choice([0, 1, 5000, 300_000]))
+            flags = rng.choice([AM_SEND_EAGER, AM_SEND_RENDEZVOUS]) if data else AM_SEND_EAGER
+            worker.send(endpoint, header, data, flags, int)
+        await turns(30)
+        worker.close(endpoint)
+        lifeline.close()
 
-        link.write([b"still here"])
-        link.flush()
-        await far[0].until(lambda far: far.data == b"still here")
-        worker.let_go()
-        listener.close()
-        for recorder in far:
-            recorder.link.abort()
-        await near.until(lambda near: bool(near.lost_reasons))
+    link.write([b"still here"])
+    link.flush()
+    await far[0].until(lambda far: far.data == b"still here")
+    worker.let_go()
+    listener.close()
+    for recorder in far:
+        recorder.link.abort()
+    await near.until(lambda near: bool(near.lost_reasons))
+
+
+@needs_ucx
+async def test_an_introduced_peer_that_never_says_hello_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchfs.rpc.transports.ucx.transport.GREETING_SECONDS", 0.05)
+    listener = await choose("ucx").transport("ucx").listen("ucx://127.0.0.1:0", Recorder)
+
+    lifeline, _ = await introduced(listener.address, Card(os.urandom(NUMBER_BYTES), b"anywhere"))
+
+    ended = asyncio.Event()
+    lifeline.on_lost = lambda *_: ended.set()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    listener.close()
+
+
+@needs_ucx
+async def test_a_peer_with_another_secret_is_turned_away_before_ucx_hears_of_it() -> None:
+    listener = (
+        await choose("ucx")
+        .for_cluster(b"ours")
+        .transport("ucx")
+        .listen("ucx://127.0.0.1:0", Recorder)
+    )
+    stranger = choose("ucx").for_cluster(b"theirs").transport("ucx")
+
+    with pytest.raises(ConnectionError, match="the peer closed the connection"):
+        await stranger.connect(listener.address, Recorder())
+
+    listener.close()
 
 
 def test_without_the_library_the_text_says_what_to_install() -> None:

@@ -297,6 +297,20 @@ def test_a_launcher_is_known_by_its_environment(
     assert mpi.launched(environment) == launched
 
 
+@pytest.mark.parametrize(
+    ("environment", "ranks"),
+    [
+        ({}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 4),
+        ({"PMI_SIZE": "2", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "8"}, 2),
+        ({"SLURM_NTASKS": "8"}, 1),
+        ({"SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, 8),
+    ],
+)
+def test_a_launcher_says_how_many_ranks_it_started(environment: dict[str, str], ranks: int) -> None:
+    assert mpi.started(environment) == ranks
+
+
 def test_spread_is_of_the_whole_population() -> None:
     found = outcome(two_tasks())
     found.phases.append(found.phases[0])

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
-import struct
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -30,13 +28,11 @@ ERR_NO_MEMORY, ERR_INVALID_PARAM, ERR_UNREACHABLE, ERR_NO_DEVICE = -4, -5, -6, -
 ERR_BUSY, ERR_CANCELED, ERR_TIMED_OUT = -15, -16, -20
 ERR_REJECTED, ERR_NOT_CONNECTED, ERR_CONNECTION_RESET = -23, -24, -25
 ERR_ENDPOINT_TIMEOUT, ERR_LAST = -80, -100
-EP_PARAM_ERROR_MODE, EP_PARAM_ERROR_HANDLER = 1 << 1, 1 << 2
-EP_PARAM_SOCKADDR, EP_PARAM_FLAGS, EP_PARAM_CONNECTION_REQUEST = 1 << 4, 1 << 5, 1 << 6
-EP_CLIENT_SERVER = 1
+EP_PARAM_ADDRESS, EP_PARAM_ERROR_MODE, EP_PARAM_ERROR_HANDLER = 1 << 0, 1 << 1, 1 << 2
 EP_CLOSE_FORCE = 1
-ATTR_CALLBACK, ATTR_USER_DATA, ATTR_FLAGS = 1 << 1, 1 << 2, 1 << 4
-AM_SEND_REPLY, AM_SEND_EAGER, AM_SEND_RENDEZVOUS = 1, 2, 4
-AM_HAS_REPLY_EP, AM_RENDEZVOUS = 1, 1 << 17
+ATTR_CALLBACK, ATTR_FLAGS = 1 << 1, 1 << 4
+AM_SEND_EAGER, AM_SEND_RENDEZVOUS = 2, 4
+AM_RENDEZVOUS = 1 << 17
 
 # A status is a one-byte enum. `pad` is room for what later versions append.
 _DECLARATIONS = """
@@ -48,12 +44,6 @@ typedef struct { uint64_t field_mask, features; size_t request_size; void *init,
 typedef struct { uint64_t field_mask; int thread_mode; uint64_t cpu_mask[16]; unsigned events;
   void *user_data; int event_fd; uint64_t flags; const char *name; size_t am_align;
   uint64_t client_id; uint64_t pad[8]; } ucp_worker_params_t;
-typedef struct { uint64_t field_mask; ucs_sock_addr_t sockaddr; void *acb, *aarg;
-  void (*ccb)(void *, void *); void *carg; uint64_t pad[8]; } ucp_listener_params_t;
-typedef struct { uint64_t field_mask; unsigned char address[128]; uint64_t pad[8]; }
-  ucp_listener_attr_t;
-typedef struct { uint64_t field_mask; unsigned char address[128]; uint64_t pad[8]; }
-  ucp_conn_request_attr_t;
 typedef struct { uint64_t field_mask; const void *address; int err_mode;
   void (*err_cb)(void *, void *, ucs_status_t); void *err_arg; void *user_data; unsigned flags;
   ucs_sock_addr_t sockaddr; void *conn_request; const char *name; ucs_sock_addr_t local;
@@ -78,11 +68,8 @@ unsigned ucp_worker_progress(void *);
 ucs_status_t ucp_worker_get_efd(void *, int *);
 ucs_status_t ucp_worker_arm(void *);
 ucs_status_t ucp_worker_set_am_recv_handler(void *, const ucp_am_handler_param_t *);
-ucs_status_t ucp_listener_create(void *, const ucp_listener_params_t *, void **);
-ucs_status_t ucp_listener_query(void *, ucp_listener_attr_t *);
-ucs_status_t ucp_listener_reject(void *, void *);
-void ucp_listener_destroy(void *);
-ucs_status_t ucp_conn_request_query(void *, ucp_conn_request_attr_t *);
+ucs_status_t ucp_worker_get_address(void *, void **, size_t *);
+void ucp_worker_release_address(void *, void *);
 ucs_status_t ucp_ep_create(void *, const ucp_ep_params_t *, void **);
 void *ucp_ep_close_nbx(void *, const ucp_request_param_t *);
 void ucp_ep_print_info(void *, void *);
@@ -192,21 +179,3 @@ def pointer_status(ucx: Ucx, request: Pointer) -> int:
         return OK
     value = int(ucx.ffi.cast("intptr_t", request))
     return value if ERR_LAST <= value < 0 else IN_PROGRESS
-
-
-def pack_address(ip: str, port: int) -> bytes:
-    """A sockaddr_in or sockaddr_in6."""
-    if ":" in ip:
-        packed = socket.inet_pton(socket.AF_INET6, ip)
-        return struct.pack("=H", socket.AF_INET6) + struct.pack("!HI", port, 0) + packed + bytes(4)
-    packed = socket.inet_pton(socket.AF_INET, ip)
-    return struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + packed + bytes(8)
-
-
-def unpack_address(raw: bytes) -> tuple[str, int]:
-    """The IP and port of a sockaddr."""
-    (family,) = struct.unpack_from("=H", raw)
-    (port,) = struct.unpack_from("!H", raw, 2)
-    if family == socket.AF_INET6:
-        return socket.inet_ntop(family, raw[8:24]), port
-    return socket.inet_ntop(socket.AF_INET, raw[4:8]), port

@@ -1,7 +1,8 @@
 """A link over one UCX endpoint: greeting, both halves of the stream, and how it ends.
 
-A link that closes sends what is queued and a FIN behind it, and ends when the peer has seen that:
-UCX's own end of a connection may overtake bytes that are still in a socket.
+Its ends have met on a `Lifeline`. The side that connected makes its endpoint then and says HELLO
+by UCX, the other makes its own and says WELCOME. A link that closes sends what is queued and a FIN
+behind it, and ends when the peer has seen that: the end of a connection may overtake its bytes.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from benchfs.rpc.transports.base import Peer, Receiver
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, failure
 from benchfs.rpc.transports.ucx.incoming import Incoming, StreamError
+from benchfs.rpc.transports.ucx.introduction import Card
+from benchfs.rpc.transports.ucx.lifeline import Lifeline
 from benchfs.rpc.transports.ucx.outgoing import (
-    ABORT,
     CONFIRM,
     CREDIT,
     DATA,
@@ -30,39 +32,74 @@ from benchfs.rpc.transports.ucx.outgoing import (
 )
 from benchfs.rpc.transports.ucx.worker import GIVE_UP_SECONDS, Worker
 
-# What a HELLO and a WELCOME carry: that this is BenchFS, and the version of the stream.
-GREETING = int.from_bytes(b"BenchFS\x01", "little")
 # How long a closing link may still send what was queued.
 LINGER_SECONDS = 1.0
 PEER_CLOSED = "the peer closed the connection"
 
-Greeted = Callable[["UcxLink", OSError | None], None]
+Greeted = Callable[["UcxLink | None"], None]
 
 
 class UcxLink(Outgoing):
-    """One endpoint, as a stream. `greeted` is told once: the link is ready, or why it is not."""
+    """One endpoint, as a stream.
 
-    def __init__(self, worker: Worker, peer: Peer, greeted: Greeted) -> None:
-        super().__init__(worker)
+    On the listening side `greeted` is called once, with the link, or None when nothing comes of it.
+    """
+
+    def __init__(  # noqa: PLR0917 (one argument a part)
+        self,
+        worker: Worker,
+        peer: Peer,
+        number: bytes,
+        card: Card,
+        lifeline: Lifeline,
+        greeted: Greeted | None = None,
+    ) -> None:
+        """`number` is this side's, `card` is the peer's. The worker is held for the link."""
+        super().__init__(worker, card.number)
         self.peer = peer
         self.path = ""  # what UCX chose, as tcp/eth0; known once there is a receiver
-        self._greeted: Greeted | None = greeted
+        self.peer_worker = card.address
+        self._greeted = greeted
+        self._welcomed: asyncio.Future[None] | None = None
         self._incoming = Incoming(worker, self, self._credit)
         self._receiver: Receiver | None = None
-        self._endpoint = None
         self._closing: asyncio.TimerHandle | None = None
         self._lingers = False  # this side closes: what is queued is still sent
         self._fin_sent = False
         self._why: str | None = None  # to be ended, and why
         self._notes: list[tuple[int, int]] = []  # messages outside of the stream
+        self._card_number = number
+        self._lifeline = lifeline
+        lifeline.on_lost = self._cut_off
+        worker.expect(number, self)
 
-    def start(self, endpoint: Pointer) -> None:
-        """This is the endpoint; the worker is held for it."""
-        self._endpoint = endpoint
+    async def hello(self) -> None:
+        """Make the endpoint, say HELLO and wait for the WELCOME: the side that connected does.
 
-    def hello(self) -> None:
-        """Say HELLO: the connecting side does."""
-        self._control(HELLO, GREETING)
+        Raises OSError. Cancelling leaves a link to be aborted.
+        """
+        if self._ended:
+            raise ConnectionError(errno.ECONNRESET, self._why, self.peer.address)
+        self._welcomed = self._worker.loop.create_future()
+        try:
+            self._endpoint = self._worker.connect(self.peer_worker, self)
+            self._control(HELLO, 0)
+            await self._welcomed
+        except BaseException:
+            self._welcomed = None
+            self._worker.retire()
+            raise
+
+    def _welcome(self) -> None:
+        try:
+            self._endpoint = self._worker.connect(self.peer_worker, self)
+        except OSError as exc:
+            self._why = exc.strerror or str(exc)
+        else:
+            self._control(WELCOME, 0)
+            greeted, self._greeted = self._greeted, None
+            if greeted is not None:
+                greeted(self)
 
     def attach(self, receiver: Receiver) -> None:
         """Both ends have greeted: the link has its receiver now."""
@@ -75,7 +112,7 @@ class UcxLink(Outgoing):
 
     def arrived(self, header: bytes, data: bytes) -> None:
         try:
-            kind, number, value = HEADER.unpack(header)
+            _, kind, number, value = HEADER.unpack(header)
             if kind in {DATA, FIN}:
                 self._incoming.add(kind, number, data, None, len(data))
             else:
@@ -87,7 +124,7 @@ class UcxLink(Outgoing):
         try:
             if len(header) != HEADER.size:
                 self._incoming.strays.append(rendezvous)
-            kind, number, _ = HEADER.unpack(header)
+            _, kind, number, _ = HEADER.unpack(header)
             self._incoming.add(OFFER, number, b"", rendezvous, size)
             if kind != OFFER:
                 raise StreamError(f"an offer of kind {kind}")
@@ -97,6 +134,11 @@ class UcxLink(Outgoing):
     def failed(self, status: int) -> None:
         self._incoming.cut = True
         self._why = self._why or self._text(status)
+
+    def _cut_off(self, _: Lifeline, reason: str) -> None:
+        self._incoming.cut = True
+        self._why = self._why or reason
+        self._worker.touch(self)
 
     def _text(self, status: int) -> str:
         if status == binding.ERR_CONNECTION_RESET:
@@ -131,22 +173,17 @@ class UcxLink(Outgoing):
         return self._ended
 
     def _note(self, kind: int, value: int) -> None:
-        if self._greeted is not None:
-            if kind not in {HELLO, WELCOME} or value != GREETING:
-                self._why = "the peer does not speak this version of BenchFS over UCX"
-                return
-            greeted, self._greeted = self._greeted, None
-            if kind == HELLO:
-                self._control(WELCOME, GREETING)
-            greeted(self, None)
+        if kind == HELLO and self._greeted is not None:
+            self._welcome()
+        elif kind == WELCOME and self._welcomed is not None:
+            welcomed, self._welcomed = self._welcomed, None
+            welcomed.set_result(None)
         elif kind == CREDIT:
             self._credited(value)
         elif kind == CONFIRM:
             self._incoming.confirm(value)
         elif kind == FIN_SEEN:
             self._end("this side closed the connection")
-        elif kind == ABORT:
-            self._end(PEER_CLOSED)
         else:
             self._why = f"the peer broke the link's rules: a message of kind {kind}"
 
@@ -208,16 +245,21 @@ class UcxLink(Outgoing):
         if self._closing is not None:
             self._closing.cancel()
         worker, incoming = self._worker, self._incoming
-        if not worker.handles_failure and not incoming.cut:
-            self._control(ABORT, 0)  # such an endpoint ends only when all is taken or refused
+        self._lifeline.close()
         incoming.refuse()
-        worker.close(self._endpoint)
+        worker.forget(self._card_number)
+        if self._endpoint is not None:
+            worker.close(self._endpoint)
         if incoming.under_way() or (self._offers and worker.handles_failure):
             worker.progress_until(self._has_buffers_back, GIVE_UP_SECONDS)
         self._take_back()
         greeted, self._greeted = self._greeted, None
         if greeted is not None:
-            greeted(self, ConnectionError(reason))
+            greeted(None)
+        welcomed, self._welcomed = self._welcomed, None
+        if welcomed is not None and not welcomed.done():
+            problem = ConnectionError(errno.ECONNRESET, reason, self.peer.address)
+            welcomed.set_exception(problem)
         if self._receiver is not None:
             self._receiver.lost(reason)
         worker.let_go()

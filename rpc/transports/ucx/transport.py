@@ -4,92 +4,88 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
-from benchfs.rpc.transports.base import Peer, Receiver
+from benchfs.rpc.transports.base import Listener, Peer, Receiver
+from benchfs.rpc.transports.sockets import SocketTransport
 from benchfs.rpc.transports.ucx import binding, context
 from benchfs.rpc.transports.ucx import worker as workers
-from benchfs.rpc.transports.ucx.binding import Pointer, check
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES, Card
+from benchfs.rpc.transports.ucx.lifeline import Lifeline
 from benchfs.rpc.transports.ucx.link import UcxLink
 from benchfs.rpc.transports.ucx.worker import Worker
 
-# A peer that has connected says HELLO within this, and only so many may not have done so yet.
+# A peer that has connected is introduced and says HELLO within this, and only so many may not
+# have done so yet.
 GREETING_SECONDS = 5.0
 HALF_OPEN_MOST = 256
+# UCX pairs the endpoints of two workers by their order: one worker makes those that this side
+# asked for, the other those that it was asked for.
+CONNECTING, LISTENING = "connecting", "listening"
 
 
 class UcxListener:
     """A listening address; its connections are links once they have greeted."""
 
-    def __init__(self, worker: Worker, ip: str, port: int, accept: Callable[[], Receiver]) -> None:
+    address = ""
+
+    def __init__(self, worker: Worker, secret: bytes, accept: Callable[[], Receiver]) -> None:
         self._worker = worker
+        self._secret = secret
         self._accept = accept
-        self._requests: list[Pointer] = []  # told by UCX, not handled yet
-        self._half_open: dict[UcxLink, asyncio.TimerHandle] = {}
+        self._address = worker.address()
+        self._listener: Listener | None = None
+        self._half_open: dict[Lifeline, asyncio.TimerHandle] = {}
         self._closed = False
-        ffi, lib = worker.ucx.ffi, worker.ucx.lib
-        self._on_connection = ffi.callback("void(void *, void *)", self._requested)
-        raw = ffi.new("unsigned char[]", binding.pack_address(ip, port))
-        parameters = ffi.new("ucp_listener_params_t *")
-        parameters.field_mask = 1 | 4  # address and callback
-        parameters.sockaddr.addr = raw
-        parameters.sockaddr.addrlen = len(raw)
-        parameters.ccb = self._on_connection
-        place = ffi.new("void **")
-        check(lib.ucp_listener_create(worker.handle, parameters, place), f"ucx://{ip}:{port}")
-        self._handle = place[0]
-        attributes = ffi.new("ucp_listener_attr_t *")
-        attributes.field_mask = 1
-        check(lib.ucp_listener_query(self._handle, attributes))
-        self.address = _url(*binding.unpack_address(bytes(attributes.address)))
-        worker.kick()
 
-    def _requested(self, request: Pointer, _: Pointer) -> None:
-        self._requests.append(request)
-        self._worker.touch(self)
+    async def open(self, address: str) -> None:
+        """Listen. Raises OSError."""
+        place = _with_scheme("tcp", address)
+        self._listener = await SocketTransport().listen(place, self._lifeline)
+        self.address = _with_scheme("ucx", self._listener.address)
 
-    def handle(self) -> None:
-        """Accept those who have connected."""
-        requests, self._requests = self._requests, []
-        for request in requests:
-            if self._closed or len(self._half_open) >= HALF_OPEN_MOST:
-                self._worker.ucx.lib.ucp_listener_reject(self._handle, request)
-            else:
-                self._take(request)
+    def _lifeline(self) -> Lifeline:
+        """Of somebody who has connected to the port."""
+        number = os.urandom(NUMBER_BYTES)
 
-    def _take(self, request: Pointer) -> None:
-        worker = self._worker
-        attributes = worker.ucx.ffi.new("ucp_conn_request_attr_t *")
-        attributes.field_mask = 1
-        address = self.address
-        if worker.ucx.lib.ucp_conn_request_query(request, attributes) == binding.OK:
-            address = _url(*binding.unpack_address(bytes(attributes.address)))
-        link = UcxLink(worker, Peer(address), self._greeted)
-        try:
-            endpoint = worker.accept(request, link)
-        except OSError:
-            return  # it has gone already
-        worker.take_hold()
-        link.start(endpoint)
-        self._half_open[link] = worker.loop.call_later(GREETING_SECONDS, link.abort)
+        def introduced(lifeline: Lifeline, card: Card) -> None:
+            self._worker.take_hold()
+            peer = Peer(_with_scheme("ucx", lifeline.peer_address))
+            UcxLink(self._worker, peer, number, card, lifeline, greeted)
 
-    def _greeted(self, link: UcxLink, problem: OSError | None) -> None:
-        self._half_open.pop(link).cancel()
-        if problem is None:
-            if self._closed:
+        def greeted(link: UcxLink | None) -> None:
+            self._settled(lifeline)
+            if link is not None and self._closed:
                 link.abort()
-            else:
+            elif link is not None:
                 link.attach(self._accept())
+
+        card = Card(number, self._address)
+        lifeline = Lifeline(self._secret, card, introduced, self._lost, connects=False)
+        if len(self._half_open) >= HALF_OPEN_MOST:
+            lifeline.close()
+        else:
+            timer = self._worker.loop.call_later(GREETING_SECONDS, lifeline.end, "it is too slow")
+            self._half_open[lifeline] = timer
+        return lifeline
+
+    def _lost(self, lifeline: Lifeline, _: str) -> None:
+        self._settled(lifeline)
+
+    def _settled(self, lifeline: Lifeline) -> None:
+        timer = self._half_open.pop(lifeline, None)
+        if timer is not None:
+            timer.cancel()
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self.handle()
-        for link in list(self._half_open):
-            link.abort()
-        self._worker.ucx.lib.ucp_listener_destroy(self._handle)
+        if self._listener is not None:
+            self._listener.close()
+        for lifeline in list(self._half_open):
+            lifeline.end("the node stops")
         self._worker.let_go()
 
 
@@ -102,8 +98,9 @@ class UcxTransport:
     name = "ucx"
     schemes = frozenset({"ucx"})
 
-    def __init__(self, hold: Callable[[], Worker] = workers.hold) -> None:
-        self._hold = hold
+    def __init__(self, secret: bytes = b"") -> None:
+        """`secret` is what both ends of a connection have to know."""
+        self._secret = secret
         version = ".".join(map(str, binding.load().version))
         resources = ", ".join(context.resources()) or "nothing: see UCX_TLS"
         self.summary = f"ucx {version} (may use {resources})"
@@ -115,50 +112,62 @@ class UcxTransport:
         return f"; links over {each}" if each else ""
 
     async def connect(self, address: str, receiver: Receiver) -> UcxLink:
-        ip, port = await _resolve(address)
-        worker = self._hold()
-        ready: asyncio.Future[None] = worker.loop.create_future()
-
-        def greeted(_: UcxLink, problem: OSError | None) -> None:
-            if ready.done():
-                return
-            if problem is None:
-                ready.set_result(None)
-                link.attach(receiver)
-            else:
-                ready.set_exception(problem)
-
-        link = UcxLink(worker, Peer(address), greeted)
+        worker = workers.hold(CONNECTING)
         try:
-            link.start(worker.connect(ip, port, link))
-        except OSError:
-            worker.let_go()
-            raise
-        link.hello()
+            link = await self._meet(worker, address)
+        finally:
+            worker.let_go()  # the link holds it
         try:
-            await ready
-        except asyncio.CancelledError:
+            async with worker.turn(link.peer_worker):
+                await link.hello()
+        except BaseException:
             link.abort()
             raise
+        link.attach(receiver)
         return link
 
-    async def listen(self, address: str, accept: Callable[[], Receiver]) -> UcxListener:
-        ip, port = await _resolve(address)
-        worker = self._hold()
+    async def _meet(self, worker: Worker, address: str) -> UcxLink:
+        """Connect by TCP and learn who is there. Raises OSError."""
+        met: asyncio.Future[UcxLink] = worker.loop.create_future()
+        number = os.urandom(NUMBER_BYTES)
+
+        def introduced(lifeline: Lifeline, card: Card) -> None:
+            worker.take_hold()
+            link = UcxLink(worker, Peer(address), number, card, lifeline)
+            if met.done():
+                link.abort()
+            else:
+                met.set_result(link)
+
+        def lost(_: Lifeline, reason: str) -> None:
+            if not met.done():
+                met.set_exception(ConnectionError(errno.ECONNRESET, reason, address))
+
+        card = Card(number, worker.address())
+        lifeline = Lifeline(self._secret, card, introduced, lost, connects=True)
         try:
-            return UcxListener(worker, ip, port, accept)
-        except OSError:
-            worker.let_go()
+            await SocketTransport().connect(_with_scheme("tcp", address), lifeline)
+            return await met
+        except BaseException:
+            if met.done() and not met.cancelled() and met.exception() is None:
+                met.result().abort()
+            lifeline.close()
             raise
 
+    async def listen(self, address: str, accept: Callable[[], Receiver]) -> UcxListener:
+        worker = workers.hold(LISTENING)
+        try:
+            listener = UcxListener(worker, self._secret, accept)
+            await listener.open(address)
+        except BaseException:
+            worker.let_go()
+            raise
+        return listener
 
-def _url(ip: str, port: int) -> str:
-    return f"ucx://[{ip}]:{port}" if ":" in ip else f"ucx://{ip}:{port}"
 
-
-async def _resolve(address: str) -> tuple[str, int]:
-    parts = urlsplit(address)
-    if parts.scheme != "ucx" or parts.hostname is None or parts.port is None:
+def _with_scheme(scheme: str, address: str) -> str:
+    """A ucx:// address as a tcp:// one, or the other way round. Raises OSError."""
+    given, _, place = address.partition("://")
+    if given not in {"ucx", "tcp"}:
         raise OSError(errno.EINVAL, "an address is ucx://ip:port", address)
-    infos = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port)
-    return str(infos[0][4][0]), int(infos[0][4][1])
+    return f"{scheme}://{place}"

@@ -18,7 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.transports.base import Buffer
@@ -30,6 +30,7 @@ from benchfs.rpc.transports.ucx.context import (
     reads_memory_of_others,
     shares_memory,
 )
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES
 
 MESSAGE_ID = 0xBF
 # events (the default) or poll
@@ -78,15 +79,18 @@ class Worker:
         self.buffers = BufferPool()
         self._context = context(self.ucx)
         self._progress = progress
+        self.retired = False
         self._holders = 0
         self._closed = False
         self._due = False
+        self._links: dict[bytes, Ends] = {}  # by number
         self._owners: dict[int, Ends] = {}  # by endpoint
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._touched: dict[Owner, None] = {}  # whom something happened to, in order
-        self._operations: dict[int, tuple[Done, object]] = {}  # with what must stay alive
+        # by request, with what must stay alive
+        self._operations: dict[int, tuple[Done, object]] = {}
         self._sends_done: deque[tuple[Done, int]] = deque()
         self._receives_done: deque[tuple[Done, int]] = deque()
-        self._last_operation = 0
         self._closing: list[Pointer] = []  # requests of endpoints that are being closed
         self._make()
 
@@ -112,13 +116,11 @@ class Worker:
         handler.id = MESSAGE_ID
         handler.cb = self._on_message
         check(lib.ucp_worker_set_am_recv_handler(self.handle, handler))
-        mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA | binding.ATTR_FLAGS
-        self._send_parameters = ffi.new("ucp_request_param_t *")
-        self._send_parameters.op_attr_mask = mask
-        self._send_parameters.cb = ffi.cast("void *", self._on_sent)
-        self._receive_parameters = ffi.new("ucp_request_param_t *")
-        self._receive_parameters.op_attr_mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA
-        self._receive_parameters.cb = ffi.cast("void *", self._on_received)
+        self._send_parameters = {
+            flags: self._operation_parameters(self._on_sent, flags)
+            for flags in (binding.AM_SEND_EAGER, binding.AM_SEND_RENDEZVOUS)
+        }
+        self._receive_parameters = self._operation_parameters(self._on_received, 0)
         descriptor = ffi.new("int *")
         check(lib.ucp_worker_get_efd(self.handle, descriptor))
         self._descriptor = int(descriptor[0])
@@ -126,18 +128,23 @@ class Worker:
         _of_loop.setdefault(self.loop, []).append(self)
         self.kick()
 
+    def _operation_parameters(self, callback: Pointer, flags: int) -> Pointer:
+        parameters = self.ucx.ffi.new("ucp_request_param_t *")
+        parameters.op_attr_mask = binding.ATTR_CALLBACK | (binding.ATTR_FLAGS if flags else 0)
+        parameters.cb = self.ucx.ffi.cast("void *", callback)
+        parameters.flags = flags
+        return parameters
+
     # ------------------------------------------------------------ what UCX calls
 
     def _message(
         self, _: Pointer, header: Pointer, header_size: int, data: Pointer, size: int, info: Pointer
     ) -> int:
-        if not info.recv_attr & binding.AM_HAS_REPLY_EP:
-            return binding.OK  # not from a link: dropped
-        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", info.reply_ep)))
-        if owner is None:
-            return binding.OK
-        self._touched[owner] = None
         head = bytes(self.ucx.ffi.buffer(header, header_size)) if header_size else b""
+        owner = self._links.get(head[:NUMBER_BYTES])
+        if owner is None:
+            return binding.OK  # for nobody: dropped
+        self._touched[owner] = None
         if info.recv_attr & binding.AM_RENDEZVOUS:
             owner.offered(head, data, size)
             return binding.IN_PROGRESS
@@ -145,20 +152,23 @@ class Worker:
         return binding.OK
 
     def _failure(self, _: Pointer, endpoint: Pointer, status: int) -> None:
-        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", endpoint)))
+        owner = self._owners.get(self._key(endpoint))
         if owner is not None:
             self._touched[owner] = None
             owner.failed(status)
 
-    def _sent(self, request: Pointer, status: int, number: Pointer) -> None:
-        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+    def _sent(self, request: Pointer, status: int, _: Pointer) -> None:
+        done, _ = self._operations.pop(self._key(request))
         self._sends_done.append((done, status))
         self.ucx.lib.ucp_request_free(request)
 
-    def _received(self, request: Pointer, status: int, _size: int, number: Pointer) -> None:
-        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+    def _received(self, request: Pointer, status: int, _size: int, _: Pointer) -> None:
+        done, _ = self._operations.pop(self._key(request))
         self._receives_done.append((done, status))
         self.ucx.lib.ucp_request_free(request)
+
+    def _key(self, pointer: Pointer) -> int:
+        return int(self.ucx.ffi.cast("intptr_t", pointer))
 
     # ------------------------------------------------------------ progress
 
@@ -241,39 +251,41 @@ class Worker:
     def send(self, endpoint: Pointer, header: bytes, data: Buffer, flags: int, done: Done) -> int:
         """Send a message; `done` gets the status, at once or later. `data` stays as it is.
 
-        Returns the operation's number, for `under_way`.
+        `flags` is AM_SEND_EAGER or AM_SEND_RENDEZVOUS. Returns the operation's number, for
+        `under_way`.
         """
-        ffi = self.ucx.ffi
-        buffer = data if type(data) is bytes else ffi.from_buffer("char[]", data)
-        self._last_operation = number = self._last_operation + 1
-        parameters = self._send_parameters
-        parameters.flags = flags | binding.AM_SEND_REPLY
-        parameters.user_data = ffi.cast("void *", number)
+        buffer = data if type(data) is bytes else self.ucx.ffi.from_buffer("char[]", data)
         request = self.ucx.lib.ucp_am_send_nbx(
-            endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
+            endpoint,
+            MESSAGE_ID,
+            header,
+            len(header),
+            buffer,
+            len(data),
+            self._send_parameters[flags],
         )
-        self._began(request, number, done, (header, buffer))
-        return number
+        if not request:  # it is sent
+            done(binding.OK)
+            return 0
+        return self._began(request, done, (header, buffer))
 
     def receive(self, rendezvous: Pointer, into: Buffer, done: Done) -> None:
         """Receive an offered message into a writable buffer of its size."""
-        ffi = self.ucx.ffi
-        buffer = ffi.from_buffer("char[]", into, require_writable=True)
-        self._last_operation = number = self._last_operation + 1
-        parameters = self._receive_parameters
-        parameters.user_data = ffi.cast("void *", number)
+        buffer = self.ucx.ffi.from_buffer("char[]", into, require_writable=True)
         request = self.ucx.lib.ucp_am_recv_data_nbx(
-            self.handle, rendezvous, buffer, len(into), parameters
+            self.handle, rendezvous, buffer, len(into), self._receive_parameters
         )
-        self._began(request, number, done, buffer)
+        self._began(request, done, buffer)
 
-    def _began(self, request: Pointer, number: int, done: Done, alive: object) -> None:
+    def _began(self, request: Pointer, done: Done, alive: object) -> int:
         status = pointer_status(self.ucx, request)
-        if status == binding.IN_PROGRESS:
-            self._operations[number] = (done, alive)
-            self.kick()
-        else:
+        if status != binding.IN_PROGRESS:
             done(status)
+            return 0
+        number = self._key(request)
+        self._operations[number] = (done, alive)
+        self.kick()
+        return number
 
     def under_way(self, number: int) -> bool:
         """Whether UCX still uses the buffer of an operation."""
@@ -285,35 +297,49 @@ class Worker:
 
     # ------------------------------------------------------------ endpoints
 
-    def connect(self, ip: str, port: int, owner: Ends) -> Pointer:
-        """Begin to connect to a listener. Raises OSError."""
+    def address(self) -> bytes:
+        """Where others reach this worker: to be given to `connect` of theirs. Raises OSError."""
+        ffi, lib = self.ucx.ffi, self.ucx.lib
+        place, size = ffi.new("void **"), ffi.new("size_t *")
+        check(lib.ucp_worker_get_address(self.handle, place, size))
+        try:
+            return bytes(ffi.buffer(place[0], size[0]))
+        finally:
+            lib.ucp_worker_release_address(self.handle, place[0])
+
+    def turn(self, address: bytes) -> asyncio.Lock:
+        """To be held while an endpoint to that worker is made, until the other side has its own.
+
+        UCX pairs the endpoints of two workers by the order in which each made them.
+        """
+        return self._turns.setdefault(address, asyncio.Lock())
+
+    def expect(self, number: bytes, owner: Ends) -> None:
+        """Messages to this number are the owner's."""
+        self._links[number] = owner
+
+    def forget(self, number: bytes) -> None:
+        """Nobody has this number any more."""
+        owner = self._links.pop(number)
+        self._touched.pop(owner, None)
+
+    def connect(self, address: bytes, owner: Ends) -> Pointer:
+        """Make an endpoint to the worker of an address, which has to be one: UCX trusts it.
+
+        Raises OSError.
+        """
         ffi = self.ucx.ffi
-        raw = ffi.new("unsigned char[]", binding.pack_address(ip, port))
-        parameters = self._endpoint_parameters()
-        parameters.field_mask |= binding.EP_PARAM_SOCKADDR | binding.EP_PARAM_FLAGS
-        parameters.flags = binding.EP_CLIENT_SERVER
-        parameters.sockaddr.addr = raw
-        parameters.sockaddr.addrlen = len(raw)
-        return self._create_endpoint(parameters, owner)
-
-    def accept(self, connection_request: Pointer, owner: Ends) -> Pointer:
-        """Make the endpoint of a connection that a listener was told of. Raises OSError."""
-        parameters = self._endpoint_parameters()
-        parameters.field_mask |= binding.EP_PARAM_CONNECTION_REQUEST
-        parameters.conn_request = connection_request
-        return self._create_endpoint(parameters, owner)
-
-    def _endpoint_parameters(self) -> Pointer:
-        parameters = self.ucx.ffi.new("ucp_ep_params_t *")
-        parameters.field_mask = binding.EP_PARAM_ERROR_MODE | binding.EP_PARAM_ERROR_HANDLER
+        raw = ffi.new("unsigned char[]", address)
+        parameters = ffi.new("ucp_ep_params_t *")
+        parameters.field_mask = (
+            binding.EP_PARAM_ADDRESS | binding.EP_PARAM_ERROR_MODE | binding.EP_PARAM_ERROR_HANDLER
+        )
+        parameters.address = raw
         parameters.err_mode = int(self.handles_failure)
         parameters.err_cb = self._on_failure
-        return parameters
-
-    def _create_endpoint(self, parameters: Pointer, owner: Ends) -> Pointer:
-        place = self.ucx.ffi.new("void **")
+        place = ffi.new("void **")
         check(self.ucx.lib.ucp_ep_create(self.handle, parameters, place))
-        self._owners[int(self.ucx.ffi.cast("intptr_t", place[0]))] = owner
+        self._owners[self._key(place[0])] = owner
         self.kick()
         return place[0]
 
@@ -328,10 +354,9 @@ class Worker:
         return (owner.path for owner in self._owners.values() if owner.path)
 
     def close(self, endpoint: Pointer) -> None:
-        """End an endpoint: nothing of it is told to anybody any more."""
+        """End an endpoint: its failure is told to nobody any more."""
         ucx = self.ucx
-        owner = self._owners.pop(int(ucx.ffi.cast("intptr_t", endpoint)))
-        self._touched.pop(owner, None)
+        del self._owners[self._key(endpoint)]
         parameters = ucx.ffi.new("ucp_request_param_t *")
         if self.handles_failure:
             parameters.op_attr_mask = binding.ATTR_FLAGS
@@ -352,6 +377,10 @@ class Worker:
         return not self._closing
 
     # ------------------------------------------------------------ life
+
+    def retire(self) -> None:
+        """Let `hold` give this worker to nobody any more: its endpoints are out of step."""
+        self.retired = True
 
     def take_hold(self) -> None:
         """One more holder."""
@@ -399,14 +428,14 @@ def _progress_setting() -> Progress:
     return "poll" if setting == "poll" else "events"
 
 
-def hold(name: str = "") -> Worker:
+def hold(name: str) -> Worker:
     """The running loop's worker of that name, made if there is none. Pair with `let_go`.
 
     Raises OSError.
     """
     loop = asyncio.get_running_loop()
     for worker in _of_loop.get(loop, []):
-        if worker.name == name:
+        if worker.name == name and not worker.retired:
             break
     else:
         worker = Worker(loop, name, _progress_setting())

@@ -27,7 +27,7 @@ from benchfs.rpc.messages import (
 )
 from benchfs.rpc.pool import Peer
 from benchfs.rpc.server import CREDITS, Call, Reply
-from benchfs.rpc.transports import sockets
+from benchfs.rpc.transports import endpoints
 from benchfs.rpc.transports.sockets import SocketTransport
 from tests.contract.links import Engine, Recorder, engine_of, turns
 from tests.contract.rpc_node import SECRET, Client, Node, client_of, running, until
@@ -293,7 +293,7 @@ async def test_a_name_with_several_addresses_is_tried_at_each(
     async def resolve(_address: str) -> list[tuple[int, tuple[str, int]]]:
         return [(socket.AF_INET, (host, port)) for host in ("127.0.0.2", "127.0.0.3", "127.0.0.1")]
 
-    monkeypatch.setattr(sockets, "_resolve", resolve)
+    monkeypatch.setattr(endpoints, "_resolve", resolve)
     here = Recorder()
 
     link = await SocketTransport().connect(f"tcp://node.example:{port}", here)

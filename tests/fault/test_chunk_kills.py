@@ -14,6 +14,7 @@ import pytest
 
 from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import ChunkStore
+from benchfsd.chunks.changing import Changer
 from benchfsd.chunks.cleaning import IDLE_SECONDS
 from benchfsd.mode import Mode
 from tests.fault.recorded_chunks import (
@@ -123,7 +124,7 @@ async def test_kill_loses_no_acknowledged_byte(memory_place, choice, length: int
 async def test_without_the_dirty_mark_the_enumeration_finds_the_fault(
     memory_place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ChunkStore._activate
+    real = Changer.activate
 
     def activate_without_mark(self, state, truncation: int) -> None:
         if state.dirty or not state.length:
@@ -134,7 +135,7 @@ async def test_without_the_dirty_mark_the_enumeration_finds_the_fault(
         state.dirty = True
         self._table.keep_dirty(state)
 
-    monkeypatch.setattr(ChunkStore, "_activate", activate_without_mark)
+    monkeypatch.setattr(Changer, "activate", activate_without_mark)
 
     with pytest.raises(pytest.fail.Exception, match="check"):
         await enumerate_kills(memory_place, FEWER_OPERATIONS, 3)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from benchfs.rpc.errors import RemoteError
-from benchfsd.chunks import ChunkStore
 from benchfsd.chunks.changing import Changer
 from benchfsd.chunks.cleaning import IDLE_SECONDS
 from benchfsd.mode import Mode

@@ -86,7 +86,7 @@ def cases(
 ) -> list[Case]:
     """All combinations that there are, the floor first for each scheme and size.
 
-    UCX has a scheme of its own.
+    UCX has a scheme of its own, beside the floor of TCP.
 
     Raises ValueError for an engine that does not exist.
     """
@@ -95,12 +95,18 @@ def cases(
             raise ValueError(f"there is no transport {name!r}; there are {', '.join(ENGINES)}")
     found = []
     for size, scheme in itertools.product(sizes, schemes):
-        if scheme != "ucx":
-            found.append(Case(FLOOR, scheme, 1, size))
+        floor = Case(FLOOR, _floor_scheme(scheme), 1, size)
+        if floor not in found:
+            found.append(floor)
         for depth, transport in itertools.product(depths, transports):
             if (scheme == "ucx") == (transport == "ucx"):
                 found.append(Case(transport, scheme, depth, size))
     return found
+
+
+def _floor_scheme(scheme: str) -> str:
+    """What a scheme is compared with."""
+    return "tcp" if scheme == "ucx" else scheme
 
 
 def measure(
@@ -118,7 +124,10 @@ def of_floor(results: Sequence[Result]) -> list[float]:
         for result in results
         if result.case.transport == FLOOR
     }
-    return [result.calls_s / floors[result.case.scheme, result.case.size] for result in results]
+    return [
+        result.calls_s / floors[_floor_scheme(result.case.scheme), result.case.size]
+        for result in results
+    ]
 
 
 def _summary(case: Case, rounds: Sequence[_Round]) -> Result:

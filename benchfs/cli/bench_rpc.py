@@ -35,6 +35,7 @@ class Scheme(StrEnum):
 
     TCP = "tcp"
     UNIX = "unix"
+    UCX = "ucx"
 
 
 def rpc(
@@ -42,7 +43,7 @@ def rpc(
         list[str] | None, typer.Option("--transport", help="Engine, repeatable; default: all.")
     ] = None,
     scheme: Annotated[
-        list[Scheme] | None, typer.Option("--scheme", help="Repeatable; default: both.")
+        list[Scheme] | None, typer.Option("--scheme", help="Repeatable; default: all.")
     ] = None,
     depth: Annotated[
         list[int] | None,

@@ -62,6 +62,7 @@ class UcxLink(Outgoing):
         self.path = ""  # what UCX chose, as tcp/eth0; known once there is a receiver
         self._greeted = greeted
         self._welcomed: asyncio.Future[None] | None = None
+        self._awaiting: Receiver | None = None  # the WELCOME
         self._incoming = Incoming(worker, self, self._credit)
         self._receiver: Receiver | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -75,7 +76,7 @@ class UcxLink(Outgoing):
         lifeline.on_lost = self._cut_off
         worker.expect(number, self)
 
-    async def hello(self, ip: str, port: int) -> None:
+    async def hello(self, ip: str, port: int, receiver: Receiver) -> None:
         """Connect to UCX's listener there, say HELLO and wait for the WELCOME.
 
         The side that connected does. Raises OSError. Cancelling leaves a link to be aborted.
@@ -83,6 +84,7 @@ class UcxLink(Outgoing):
         if self._ended:
             raise ConnectionError(errno.ECONNRESET, self._why, self.peer.address)
         self._welcomed = self._worker.loop.create_future()
+        self._awaiting = receiver
         try:
             self._endpoint = self._worker.connect(ip, port, self)
             header = HEADER.pack(self._peer_number, HELLO, 0, 0)
@@ -183,7 +185,9 @@ class UcxLink(Outgoing):
             self._welcome()
         elif kind == WELCOME and self._welcomed is not None:
             welcomed, self._welcomed = self._welcomed, None
-            welcomed.set_result(None)
+            if self._awaiting is not None and not welcomed.done():
+                self.attach(self._awaiting)  # now: the endpoint may be gone in the next turn
+                welcomed.set_result(None)
         elif kind == CREDIT:
             self._credited(value)
         elif kind == CONFIRM:

@@ -129,11 +129,10 @@ class UcxTransport:
         finally:
             worker.let_go()  # the link holds it
         try:
-            await link.hello(ip, listener_port)
+            await link.hello(ip, listener_port, receiver)
         except BaseException:
             link.abort()
             raise
-        link.attach(receiver)
         return link
 
     async def _meet(self, worker: Worker, address: str, ip: str, port: int) -> tuple[UcxLink, int]:

@@ -37,8 +37,6 @@ MESSAGE_ID = 0xBF
 PROGRESS_VARIABLE = "BENCHFS_UCX_PROGRESS"
 # Rounds of progress in one turn of the loop: others want their turn, too.
 ROUNDS = 64
-# How long arming may be put off: UCX's own work that no descriptor tells of waits as long.
-TIDY_SECONDS = 0.001
 # After this, an operation that should end at once is given up.
 GIVE_UP_SECONDS = 1.0
 
@@ -88,8 +86,6 @@ class Worker:
         self._links: dict[bytes, Ends] = {}  # by number
         self._owners: dict[int, Ends] = {}  # by endpoint
         self._paths: dict[int, str] = {}  # by endpoint, as far as they are known
-        self._over_tcp_alone = False
-        self._tidying: asyncio.TimerHandle | None = None
         self._touched: dict[Owner, None] = {}  # whom something happened to, in order
         # by request, with what must stay alive
         self._operations: dict[int, tuple[Done, object]] = {}
@@ -190,34 +186,6 @@ class Worker:
 
     def _wake(self) -> None:
         self._due = False
-        if not (self._over_tcp_alone and self._wake_shortly()):
-            self._work_until_dry()
-
-    def _wake_shortly(self) -> bool:
-        """One round of progress; whether the loop may wait again after it.
-
-        Over TCP alone UCX's descriptor is readable as long as there is something to read. So when
-        a round brought messages, and nothing is under way, the further round that would find
-        nothing and the arming are put off a little: five system calls of eleven for a message.
-        """
-        if self._closed:
-            return True
-        self.ucx.lib.ucp_worker_progress(self.handle)
-        if not self._touched:
-            return False
-        self._dispatch()
-        if self._operations or self._closing or self._due or self._touched:
-            return self._is_over()
-        if self._tidying is None:
-            self._tidying = self.loop.call_later(TIDY_SECONDS, self._tidy)
-        return True
-
-    def _tidy(self) -> None:
-        self._tidying = None
-        self._work_until_dry()
-
-    def _work_until_dry(self) -> None:
-        """Progress until there is nothing to do, then arm the descriptor."""
         progress, handle = self.ucx.lib.ucp_worker_progress, self.handle
         for _ in range(ROUNDS):
             if self._closed:
@@ -372,7 +340,6 @@ class Worker:
         place = self.ucx.ffi.new("void **")
         check(self.ucx.lib.ucp_ep_create(self.handle, parameters, place))
         self._owners[self._key(place[0])] = owner
-        self._look_at_paths()
         self.kick()
         return place[0]
 
@@ -385,16 +352,11 @@ class Worker:
         text = printed(self.ucx, self.ucx.lib.ucp_ep_print_info, endpoint)
         found = re.findall(r"lane\[\d+\]:\s+\d+:(\S+?)\.\d+ ", text)
         path = self._paths[self._key(endpoint)] = "+".join(dict.fromkeys(found)) or "self"
-        self._look_at_paths()
         return path
 
     def paths(self) -> Iterable[str]:
         """Of all links."""
         return self._paths.values()
-
-    def _look_at_paths(self) -> None:
-        over_tcp = all(map(is_over_tcp_alone, self._paths.values()))
-        self._over_tcp_alone = over_tcp and len(self._paths) == len(self._owners)
 
     def close(self, endpoint: Pointer) -> None:
         """End an endpoint: its failure is told to nobody any more."""
@@ -402,7 +364,6 @@ class Worker:
         key = self._key(endpoint)
         del self._owners[key]
         self._paths.pop(key, None)
-        self._look_at_paths()
         parameters = ucx.ffi.new("ucp_request_param_t *")
         if self.handles_failure:
             parameters.op_attr_mask = binding.ATTR_FLAGS
@@ -451,14 +412,7 @@ class Worker:
         self._closed = True
         _of_loop[self.loop].remove(self)
         self.loop.remove_reader(self._descriptor)
-        if self._tidying is not None:
-            self._tidying.cancel()
         self.ucx.lib.ucp_worker_destroy(self.handle)
-
-
-def is_over_tcp_alone(path: str) -> bool:
-    """Whether UCX chose nothing but TCP for a link."""
-    return all(lane.startswith("tcp/") for lane in path.split("+"))
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Worker]] = WeakKeyDictionary()

@@ -85,6 +85,15 @@ def read_to_end(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
+def content_of(descriptor: int) -> bytes:
+    """The whole content of an open file, though it be open for writing only; nothing moves."""
+    again = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_to_end(again)
+    finally:
+        os.close(again)
+
+
 def link(source: bytes, target: bytes, *, follow_symlinks: bool) -> None:
     """As os.link is described: without a descriptor it follows no link, whatever it is told."""
     anywhere = os.open("/", os.O_PATH)

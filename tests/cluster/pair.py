@@ -10,11 +10,13 @@ import asyncio
 import errno
 import itertools
 import os
+import stat
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import hypothesis.strategies as st
+from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine
 
 import benchfs
@@ -22,8 +24,9 @@ from tests.cluster import local_directory as local
 from tests.cluster.local_directory import LocalDirectory
 from tests.cluster.trees import SET_BY_TEST_NS, tree_here, tree_there
 
-HANDLES_MOST = 6
+HANDLES_LEAST, HANDLES_MOST = 2, 6
 TREE_MOST = 40
+SHOWN_BYTES = 50
 
 LONG, TOO_LONG = b"n" * 255, b"n" * 256
 NAMES = [b"a", b"b", b"c", b"d"]
@@ -31,6 +34,7 @@ ODD_NAMES = ["é".encode(), b"\xff", LONG, TOO_LONG, b".", b".."]
 ENDINGS = [b"/", b"//", b"/.", b"/.."]
 
 few = st.integers(0, 2)
+which_file = st.integers(0, 59)  # of those that are open
 turns = st.integers(0, 5)  # from 3 on: the client whose turn it is
 CACHING = 2  # the client that believes what it knew for a second
 index = st.integers(0, TREE_MOST)
@@ -71,8 +75,9 @@ class Outcome(NamedTuple):
     def __repr__(self) -> str:
         if self.code is not None:
             return errno.errorcode.get(self.code, str(self.code))
-        text = repr(self.value)
-        return text if len(text) < 300 else f"{text[:300]}... ({len(text)})"
+        if isinstance(self.value, bytes) and len(self.value) > SHOWN_BYTES:
+            return f"{self.value[:SHOWN_BYTES]!r}... ({len(self.value)})"
+        return repr(self.value)
 
 
 @dataclass
@@ -108,6 +113,7 @@ class Pair(RuleBasedStateMachine):
         super().__init__()
         self.handles: list[Handle] = []
         self.turn = 0
+        self.last_path = b""  # for those who read what failed
         self.differs = False
         self.directories_changed = set[int]()  # clients whose memory of directories is old
         self.top = b"/e%d" % next(self.world.numbers)
@@ -117,6 +123,7 @@ class Pair(RuleBasedStateMachine):
             self.same(lambda fs, path=path: fs.chmod(path, 0o755), os.chmod, path, 0o755)
             self.same(lambda fs, path=path: fs.chown(path, 0, 0), os.chown, path, 0, 0)
         self.known: list[bytes] = []
+        self.files: list[bytes] = []  # those of the known that are regular files
         self.look()
 
     # ------------------------------------------------------------ both sides
@@ -133,6 +140,7 @@ class Pair(RuleBasedStateMachine):
         outcome = self.outcome_there(there)
         expected = self.outcome_here(here, *arguments, **named)
         self.differs = outcome != expected
+        note(f"  {self.last_path!r}: {outcome}")
         assert outcome == expected, f"BenchFS: {outcome}, local: {expected}"
         return outcome
 
@@ -176,7 +184,8 @@ class Pair(RuleBasedStateMachine):
         added = spec.added or ((b"a",) if path == self.top else ())
         # of two errors either may be told: a slash behind a name that is too long
         ending = b"" if added and added[-1] == TOO_LONG else spec.ending
-        return b"/".join((path, *added)) + ending
+        self.last_path = b"/".join((path, *added)) + ending
+        return self.last_path
 
     def changed(self) -> None:
         """A name was made, moved or removed."""
@@ -187,8 +196,9 @@ class Pair(RuleBasedStateMachine):
 
     def look(self) -> None:
         """Learn what exists."""
-        self.known = [self.top]
-        self.known += [path for path, _ in self.world.local.call(list_tree, self.top)]
+        there_is = self.world.local.call(list_tree, self.top)
+        self.known = [self.top, *(path for path, _ in there_is)]
+        self.files = [path for path, found in there_is if stat.S_ISREG(found.st_mode)]
 
     def end(self, handle: Handle) -> None:
         self.handles.remove(handle)

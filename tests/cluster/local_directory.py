@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +23,11 @@ CLONE_FS = 0x200
 AT_FDCWD = -100
 FALLOCATE = {"": 0, "keep_size": 1, "punch_hole": 3, "zero_range": 16}
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+LOCK_TYPES = {
+    fcntl.LOCK_SH: fcntl.F_RDLCK,
+    fcntl.LOCK_EX: fcntl.F_WRLCK,
+    fcntl.LOCK_UN: fcntl.F_UNLCK,
+}
 READ_BYTES = 1 << 20
 
 
@@ -115,6 +122,12 @@ def fallocate(descriptor: int, how: str, offset: int, size: int) -> None:
     library.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
     if library.fallocate(descriptor, FALLOCATE[how], offset, size):
         raise OSError(ctypes.get_errno(), "fallocate")
+
+
+def lock_range(descriptor: int, kind: int, offset: int, length: int) -> None:
+    """Lock or unlock a range for the open file, not for the process, without waiting."""
+    lock = struct.pack("hhqqi4x", LOCK_TYPES[kind], os.SEEK_SET, offset, length, 0)
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
 
 
 class Kinds(NamedTuple):

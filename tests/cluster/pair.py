@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import itertools
 import os
 import stat
@@ -91,6 +92,7 @@ class Handle:
     mode: str
     path: bytes  # when it was opened
     stale: bool = False  # another client changed the file, and this one believes what it knew
+    flocked: int = fcntl.LOCK_UN
 
 
 @dataclass

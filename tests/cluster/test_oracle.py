@@ -18,7 +18,7 @@ import benchfs
 from tests.cluster.local_directory import LocalDirectory
 from tests.cluster.pair import World
 from tests.cluster.rules_of_attributes import Attributes
-from tests.cluster.rules_of_files import Files
+from tests.cluster.rules_of_locks import Locks
 from tests.cluster.rules_of_names import Namespace
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory.close()
 
 
-class Everything(Files, Namespace, Attributes):
+class Everything(Locks, Namespace, Attributes):
     """All of it."""
 
 

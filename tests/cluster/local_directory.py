@@ -11,12 +11,15 @@ import ctypes
 import errno
 import fcntl
 import os
+import platform
 import stat
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from benchfs import User
 
 Result = TypeVar("Result")
 CLONE_FS = 0x200
@@ -27,6 +30,10 @@ LOCK_TYPES = {
     fcntl.LOCK_SH: fcntl.F_RDLCK,
     fcntl.LOCK_EX: fcntl.F_WRLCK,
     fcntl.LOCK_UN: fcntl.F_UNLCK,
+}
+SYSTEM_CALLS = {
+    "x86_64": {"setgroups": 116, "setresuid": 117, "setresgid": 119},
+    "aarch64": {"setgroups": 159, "setresuid": 147, "setresgid": 149},
 }
 READ_BYTES = 1 << 20
 
@@ -41,6 +48,12 @@ class LocalDirectory:
         """What `function` returns or raises there."""
         return self._thread.submit(function, *arguments, **named).result()
 
+    def call_as(
+        self, user: User, function: Callable[..., Result], *arguments: object, **named: object
+    ) -> Result:
+        """What `function` returns or raises there for a user."""
+        return self._thread.submit(_act_as, user, function, *arguments, **named).result()
+
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
@@ -52,6 +65,29 @@ def _enter(root: Path) -> None:
         raise OSError(ctypes.get_errno(), "unshare")
     os.chroot(root)
     os.chdir("/")
+
+
+def _act_as(
+    user: User, function: Callable[..., Result], *arguments: object, **named: object
+) -> Result:
+    """Only this thread becomes the user: the functions of `os` would change the whole process."""
+    if user.uid == 0:
+        return function(*arguments, **named)
+    _system_call("setgroups", len(user.groups), (ctypes.c_uint32 * len(user.groups))(*user.groups))
+    _system_call("setresgid", user.gid, user.gid, 0)
+    _system_call("setresuid", user.uid, user.uid, 0)
+    try:
+        return function(*arguments, **named)
+    finally:
+        _system_call("setresuid", 0, 0, 0)
+        _system_call("setresgid", 0, 0, 0)
+        _system_call("setgroups", 0, None)
+
+
+def _system_call(name: str, *arguments: object) -> None:
+    numbers = SYSTEM_CALLS[platform.machine()]
+    if ctypes.CDLL(None, use_errno=True).syscall(numbers[name], *arguments):
+        raise OSError(ctypes.get_errno(), name)
 
 
 # ------------------------------------------------ what `os` has not, or does otherwise
@@ -90,6 +126,12 @@ def read_to_end(descriptor: int) -> bytes:
     while part := os.read(descriptor, READ_BYTES):
         parts.append(part)
     return b"".join(parts)
+
+
+def restricts_sticky_directories() -> bool:
+    """Whether the kernel does more for sticky directories than POSIX says."""
+    names = ("protected_symlinks", "protected_regular", "protected_fifos")
+    return any(Path("/proc/sys/fs", name).read_text() != "0\n" for name in names)
 
 
 def content_of(descriptor: int) -> bytes:

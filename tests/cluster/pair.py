@@ -34,17 +34,24 @@ NAMES = [b"a", b"b", b"c", b"d"]
 ODD_NAMES = ["é".encode(), b"\xff", LONG, TOO_LONG, b".", b".."]
 ENDINGS = [b"/", b"//", b"/.", b"/.."]
 
+
+ALICE = benchfs.User(1000, 1000, (70_000,))
+BOB = benchfs.User(70_000, 70_000)
+SUPERUSERS = 3  # of the clients, the first
+# Where the kernel restricts what is done in sticky directories of others, nobody else writes there.
+STICKY = 0o1755 if local.restricts_sticky_directories() else 0o1777
+
 few = st.integers(0, 2)
 which_file = st.integers(0, 59)  # of those that are open
-turns = st.integers(0, 5)  # from 3 on: the client whose turn it is
+turns = st.integers(0, 8)  # beyond the clients: the one whose turn it is
 CACHING = 2  # the client that believes what it knew for a second
 index = st.integers(0, TREE_MOST)
 names = st.sampled_from(NAMES * 6 + ODD_NAMES)
 endings = st.sampled_from([b""] * 24 + ENDINGS)
 positions = st.sampled_from([0, 1, 7, 4095, 4096, 65_535, 65_536, 65_537, 131_072, 200_000])
 lengths = st.sampled_from([0, 1, 10, 5000, 65_536, 70_000])
-permissions = st.sampled_from([0o777, 0o644, 0o600, 0o000, 0o755, 0o1777, 0o2770, 0o6755, 0o4711])
-owners = st.sampled_from([-1, 0, 1000, 70_000])
+permissions = st.sampled_from([0o777, 0o644, 0o600, 0o000, 0o755, STICKY, 0o2770, 0o6755, 0o4711])
+owners = st.sampled_from([-1, 0, ALICE.uid, BOB.uid])
 times = st.sampled_from(
     [0, 1, 999_999_999, 123_456_789_012, SET_BY_TEST_NS - 1, -1, -1_500_000_000]
 )
@@ -122,7 +129,7 @@ class Pair(RuleBasedStateMachine):
         for path in (b"/", self.top):
             if path != b"/":
                 self.same(lambda fs, path=path: fs.mkdir(path), os.mkdir, path)
-            self.same(lambda fs, path=path: fs.chmod(path, 0o755), os.chmod, path, 0o755)
+            self.same(lambda fs, path=path: fs.chmod(path, 0o777), os.chmod, path, 0o777)
             self.same(lambda fs, path=path: fs.chown(path, 0, 0), os.chown, path, 0, 0)
         self.known: list[bytes] = []
         self.files: list[bytes] = []  # those of the known that are regular files
@@ -159,7 +166,7 @@ class Pair(RuleBasedStateMachine):
         self, here: Callable[..., object], *arguments: object, **named: object
     ) -> Outcome:
         try:
-            return Outcome(self.world.local.call(here, *arguments, **named), None)
+            return Outcome(self.world.local.call_as(self.user(), here, *arguments, **named), None)
         except OSError as exc:
             return Outcome(None, exc.errno)
 
@@ -176,6 +183,10 @@ class Pair(RuleBasedStateMachine):
             # as if the second had passed for which directories are believed
             self.world.clients[client]._use().names._entries.clear()
         return self.world.clients[client]
+
+    def user(self) -> benchfs.User:
+        """Who the client is whose turn it is."""
+        return self.world.clients[self.turn].user
 
     def path(self, spec: PathSpec) -> bytes:
         path = self.known[spec.number % len(self.known)]
@@ -229,7 +240,7 @@ class Pair(RuleBasedStateMachine):
             self.clean()
 
     def compare_trees(self) -> None:
-        for client in range(len(self.world.clients)):
+        for client in range(SUPERUSERS):
             self.take_turn(client)
             there = self.world.runner.run(tree_there(self.world.clients[client], b"/"))
             here = self.world.local.call(tree_here, b"/")
@@ -241,7 +252,7 @@ class Pair(RuleBasedStateMachine):
         self.take_turn(0)
         self.world.runner.run(self.world.clients[0].rmtree("/"))
         self.world.local.call(local.remove_all, b"/")
-        self.directories_changed = {1, 2}
+        self.directories_changed = {CACHING}
 
 
 def list_tree(top: bytes) -> list[tuple[bytes, os.stat_result]]:

@@ -17,6 +17,7 @@ from tests.cluster.pair import (
     HANDLES_LEAST,
     HANDLES_MOST,
     NAMES,
+    SUPERUSERS,
     Handle,
     Pair,
     PathSpec,
@@ -222,7 +223,7 @@ class Files(Pair):
     def handle(self, which: int) -> Handle:
         """An open file. With fewer than two, a known or a new one is opened."""
         if len(self.handles) < HANDLES_LEAST:
-            self.take_turn(which % len(self.world.clients))
+            self.take_turn(which % SUPERUSERS)
             path, mode = self.top + b"/" + NAMES[which % len(NAMES)] + b"0", "w+b"
             if self.files and which % 4:
                 path = self.files[which % len(self.files)]
@@ -230,6 +231,7 @@ class Files(Pair):
             self.open_both(path, mode, 0o644, follow=True)
         handle = self.handles[which % len(self.handles)]
         self.take_turn(handle.client)
+        self.last_path = handle.path
         return handle
 
     @rule(client=turns, spec=targets, size=lengths, seed=few, append=st.booleans())

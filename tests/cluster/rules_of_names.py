@@ -63,6 +63,8 @@ class Namespace(Pair):
     def link(self, client: int, source: PathSpec, aim: PathSpec, follow: bool) -> None:
         self.take_turn(client)
         old, new = self.path(source), self.path(aim)
+        if self.owner(old, follow_symlinks=follow) not in {self.user().uid, None}:
+            return  # which the kernel may not allow, and BenchFS does
         self.same(
             lambda fs: fs.link(old, new, follow_symlinks=follow),
             local.link,
@@ -71,6 +73,15 @@ class Namespace(Pair):
             follow_symlinks=follow,
         )
         self.changed()
+
+    def owner(self, path: bytes, *, follow_symlinks: bool) -> int | None:
+        """The owner of what has the name, if something has it; nobody's, for the superuser."""
+        if self.user().uid == 0:
+            return None
+        try:
+            return self.world.local.call(os.stat, path, follow_symlinks=follow_symlinks).st_uid
+        except OSError:
+            return None
 
     @rule(client=turns, spec=targets, aim=paths, relative=st.sampled_from([b"", b"..", b"."]))
     def symlink(self, client: int, spec: PathSpec, aim: PathSpec, relative: bytes) -> None:

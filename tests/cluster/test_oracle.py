@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 import benchfs
 from tests.cluster.local_directory import LocalDirectory
-from tests.cluster.pair import World
+from tests.cluster.pair import ALICE, BOB, World
 from tests.cluster.rules_of_attributes import Attributes
 from tests.cluster.rules_of_locks import Locks
 from tests.cluster.rules_of_names import Namespace
@@ -38,6 +38,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             benchfs.AsyncClient(cluster.url, attribute_seconds=0, local_reads=False),
             benchfs.AsyncClient(cluster.url, attribute_seconds=0),
             benchfs.AsyncClient(cluster.url),  # remembers directories
+            benchfs.AsyncClient(cluster.url, attribute_seconds=0, user=ALICE),
+            benchfs.AsyncClient(cluster.url, attribute_seconds=0, user=BOB),
         ]
         for client in clients:
             runner.run(client.connect())

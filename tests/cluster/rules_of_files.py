@@ -99,6 +99,9 @@ class Files(Pair):
         outcome = self.same(lambda _: handle.file.write(data), os.write, handle.descriptor, data)
         if outcome.code is None and size:
             self.touched(handle.ino)
+            if "a" in handle.mode:  # where the position is then is promised to nobody
+                at = self.world.local.call(os.lseek, handle.descriptor, 0, os.SEEK_CUR)
+                self.world.runner.run(handle.file.seek(at))
 
     @rule(which=which_file, size=lengths, offset=positions, seed=few)
     def pwrite(self, which: int, size: int, offset: int, seed: int) -> None:

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 
 import hypothesis.strategies as st
 from hypothesis import note
-from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis.stateful import RuleBasedStateMachine, initialize
 
 import benchfs
 from tests.cluster import local_directory as local
@@ -124,6 +124,8 @@ class Pair(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.handles: list[Handle] = []
+        self.clients = SUPERUSERS  # the first, that take part
+        self.dots = True  # whether there are `.` and `..` in paths
         self.turn = 0
         self.last_path = b""  # for those who read what failed
         self.differs = False
@@ -138,6 +140,12 @@ class Pair(RuleBasedStateMachine):
         self.directories: list[bytes] = []  # of the known
         self.files: list[bytes] = []
         self.look()
+
+    @initialize(users=st.booleans())
+    def choose(self, users: bool) -> None:
+        """Superusers alone, or users too; for them `.` and `..` need no search permission."""
+        if users:
+            self.clients, self.dots = len(self.world.clients), False
 
     # ------------------------------------------------------------ both sides
 
@@ -178,7 +186,7 @@ class Pair(RuleBasedStateMachine):
 
     def take_turn(self, client: int) -> benchfs.AsyncClient:
         """Before another client goes on, what was written is flushed: so much is promised."""
-        client = client if client < len(self.world.clients) else self.turn
+        client = client if client < self.clients else self.turn
         if client != self.turn:
             for handle in self.handles:
                 if handle.client == self.turn:
@@ -205,6 +213,9 @@ class Pair(RuleBasedStateMachine):
         added = spec.added or ((b"a",) if path == self.top else ())
         # of two errors either may be told: a slash behind a name that is too long
         ending = b"" if added and added[-1] == TOO_LONG else spec.ending
+        if not self.dots:
+            added = tuple(name for name in added if name.strip(b".")) or (b"a",)
+            ending = ending.rstrip(b".")
         self.last_path = b"/".join((path, *added)) + ending
         return self.last_path
 

@@ -89,7 +89,8 @@ class Namespace(Pair):
         path = self.path(spec)
         says = self.path(aim)
         if relative:
-            says = relative + b"/" + b"/".join(aim.added or (os.path.basename(says),))
+            added = aim.added if self.dots else ()
+            says = relative + b"/" + b"/".join(added or (os.path.basename(says),))
         self.same(lambda fs: fs.symlink(says, path), os.symlink, says, path)
         self.changed()
 

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize
 import benchfs
 from tests.cluster import local_directory as local
 from tests.cluster.local_directory import LocalDirectory
-from tests.cluster.trees import SET_BY_TEST_NS, tree_here, tree_there
+from tests.cluster.trees import SET_BY_TEST_NS, Item, tree_here, tree_there
 
 HANDLES_LEAST, HANDLES_MOST = 2, 6
 TREE_MOST = 40
@@ -263,9 +263,14 @@ class Pair(RuleBasedStateMachine):
     def compare_trees(self) -> None:
         for client in range(SUPERUSERS):
             self.take_turn(client)
-            there = self.world.runner.run(tree_there(self.world.clients[client], b"/"))
-            here = self.world.local.call(tree_here, b"/")
+        here = self.world.local.call(tree_here, b"/")
+        for there in self.world.runner.run(self.trees_there()):
             assert there == here
+
+    async def trees_there(self) -> list[dict[bytes, Item]]:
+        return await asyncio.gather(
+            *[tree_there(client, b"/") for client in self.world.clients[:SUPERUSERS]]
+        )
 
     def clean(self) -> None:
         for handle in list(self.handles):

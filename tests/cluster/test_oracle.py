@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change 
 CHUNK = 65_536
 STEPS = 50
 PARTS = 4  # which several test processes share
-EXAMPLES = 150  # a part: some 30,000 operations in all
+EXAMPLES = 125  # a part: some 25,000 operations in all
 THOROUGH_EXAMPLES = 5_000
 
 

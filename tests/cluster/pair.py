@@ -124,6 +124,7 @@ class Pair(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.handles: list[Handle] = []
+        self.opened = 0  # because a rule needed an open file
         self.clients = SUPERUSERS  # the first, that take part
         self.dots = True  # whether there are `.` and `..` in paths
         self.turn = 0

@@ -10,7 +10,7 @@ ARGS   ?=
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint demo bench io500 clean
+.PHONY: help env test lint demo bench io500 peers stress clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -36,6 +36,12 @@ bench: env ## Measure the base figures as ratios of this machine's floor
 
 io500: env ## Run IO500's phases on three nodes in a minute; ARGS="--report DIR" draws plots
 	$(PY) -m benchfs.bench.io500 $(ARGS)
+
+peers: env ## Measure GlusterFS, MooseFS and the raw disk beside BenchFS, as root; ARGS="--install"
+	$(PY) -m benchfs.bench.peers $(ARGS)
+
+stress: env ## Stress a mount for some minutes, and check all it does; ARGS="--seconds 10" is shorter
+	$(PY) -m benchfs.bench.mount_stress $(ARGS)
 
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,11 +6,46 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from benchfs.bench.backends.base import Counters, NodeFigures
+from benchfs.bench.outcome import RankPart, RanksPhase
 from benchfs.bench.samples import Latencies
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+
+
+def ranks_phase_detail(
+    phase: RanksPhase[RankPart],
+    *,
+    name: str,
+    unit: str,
+    value: float,
+    seconds: float,
+    timeline: Sequence[tuple[float, float]],
+) -> dict[str, Json]:
+    """A phase of ranks, each of which is a client."""
+    return phase_detail(
+        name=name,
+        iteration=phase.iteration,
+        unit=unit,
+        value=value,
+        seconds=seconds,
+        timeline=timeline,
+        latencies=phase.latencies,
+        counters=phase.counters,
+        nodes=phase.nodes,
+        clients=[
+            {
+                "rank": part.rank,
+                "source": part.source,
+                "amount": part.amount,
+                "seconds": part.seconds,
+                "cpu_s": part.cpu_seconds,
+                "errors": part.errors,
+            }
+            for part in phase.parts
+        ],
+    )
 
 
 def phase_detail(

@@ -21,11 +21,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import uvloop
 
+from benchfs.bench.processes import cpu_seconds
 from benchfs.rpc import ring as rings
 from benchfs.rpc.transports.base import Buffer, Link, Transport
 from benchfs.rpc.transports.sockets import SocketTransport
@@ -269,22 +269,17 @@ async def _ask(  # noqa: PLR0917 (a case, in parts)
         running = asyncio.get_running_loop()
         await running.create_unix_connection(lambda: Buffered(end), path)
     end.send([ASK * depth])
-    began, cpu = time.perf_counter(), _cpu_seconds(server) + time.process_time()
+    began, cpu = time.perf_counter(), cpu_seconds(server) + time.process_time()
     await asyncio.sleep(seconds)
     count = end.bytes / size
     taken = time.perf_counter() - began
-    cpu = _cpu_seconds(server) + time.process_time() - cpu
+    cpu = cpu_seconds(server) + time.process_time() - cpu
     if end.transport is not None:
         end.transport.abort()
     else:
         end.link.abort()
     await end.over
     return Sample(count / taken, cpu / count)
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Time that a process has spent on CPUs, to the nanosecond."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
 
 
 if __name__ == "__main__":

@@ -7,9 +7,12 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from benchfs.bench.backends.base import Backend, NodeFigures
 from benchfs.bench.launch.base import Ranks, StoppedError
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,16 @@ async def together(ranks: Ranks, act: Callable[[], Awaitable[object]]) -> None:
             raise StoppedError(f"rank {rank}: {why}")
 
 
-async def figures(ranks: Ranks, backend: Backend) -> list[NodeFigures]:
+async def all_parts(
+    ranks: Ranks, backend: Backend, work: Awaitable[Part]
+) -> tuple[list[Part], list[tuple[NodeFigures, NodeFigures]]]:
+    """Do a phase's work: everybody's parts of it, and the nodes' figures before and after."""
+    before = await _figures(ranks, backend)
+    parts = await ranks.exchange(await work)
+    return parts, _paired(before, await _figures(ranks, backend))
+
+
+async def _figures(ranks: Ranks, backend: Backend) -> list[NodeFigures]:
     """Of the nodes, on rank 0; elsewhere, and if they do not answer, none."""
     if ranks.rank == 0:
         with contextlib.suppress(OSError):
@@ -47,7 +59,7 @@ async def figures(ranks: Ranks, backend: Backend) -> list[NodeFigures]:
     return []
 
 
-def paired(
+def _paired(
     before: Sequence[NodeFigures], after: Sequence[NodeFigures]
 ) -> list[tuple[NodeFigures, NodeFigures]]:
     """The nodes that answered both times."""

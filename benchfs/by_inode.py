@@ -43,6 +43,7 @@ from benchfs.rpc.messages import (
     SetXattr,
     Truncate,
     Unlink,
+    UnlinkReply,
     XattrReply,
 )
 from benchfs.user import User
@@ -69,6 +70,11 @@ class ByInode:
         self._cluster = connected.cluster
         self.files = files
         self._fanouts: dict[int, int] = {}  # of wide directories
+
+    @property
+    def timeout(self) -> float:
+        """How long an operation may take, in seconds."""
+        return self._connected.timeout
 
     # ------------------------------------------------------------ names
 
@@ -159,14 +165,20 @@ class ByInode:
 
     async def link(self, ino: int, parent: int, name: bytes) -> Attributes:
         """Give an inode that is no directory one more name. EEXIST, EPERM, EMLINK."""
+        await self.files.write_out(ino)  # or the attributes would lack it
         request = Link(parent, name, ino)
         return await self._make("link", parent, name, request)
 
-    async def unlink(self, parent: int, name: bytes) -> None:
-        """Remove a name of what is no directory. ENOENT, EISDIR."""
+    async def unlink(self, parent: int, name: bytes) -> int:
+        """Remove a name of what is no directory. ENOENT, EISDIR.
+
+        Returns the time that the directory was changed at, in ns; 0: the node did not tell.
+        """
         intent, group = self._at("unlink", parent, name)
-        await self._cluster.mutate(intent, group, Unlink(parent, name))
+        answer = await self._cluster.mutate(intent, group, Unlink(parent, name))
+        assert isinstance(answer.message, UnlinkReply)
         self._connected.names.forget(parent, name)
+        return answer.message.time_ns
 
     async def remove_directory(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. ENOENT, ENOTDIR, ENOTEMPTY."""
@@ -234,6 +246,7 @@ class ByInode:
         request = SetAttributes(ino, mode, uid, gid, atime_ns, mtime_ns)
         answer = await self._cluster.mutate(intent, home_group(ino), request)
         assert isinstance(answer.message, AttributesReply)
+        self.files.changed_here(answer.message.attributes)
         return answer.message.attributes
 
     async def truncate(self, ino: int, size: int) -> Attributes:
@@ -244,7 +257,7 @@ class ByInode:
         intent = self._intent("truncate", ino)
         answer = await self._cluster.mutate(intent, home_group(ino), Truncate(ino, size))
         assert isinstance(answer.message, AttributesReply)
-        self.files.cut(answer.message.attributes)
+        self.files.changed_here(answer.message.attributes)
         return answer.message.attributes
 
     async def read_link(self, ino: int) -> bytes:

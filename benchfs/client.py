@@ -11,23 +11,20 @@ node (`benchfs/errors.py`), and waits no longer than the client's timeout.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import PurePosixPath
 from types import TracebackType
 
 from benchfs.access_times import AccessTimes
 from benchfs.appending import AppendBehind
-from benchfs.attributes import AttributeMethods
 from benchfs.budget import ByteBudget
 from benchfs.by_inode import ByInode
 from benchfs.cache import ChunkCache
 from benchfs.checking import CheckMethods
-from benchfs.cluster import Capabilities, Cluster, Intent, NodeStatus
+from benchfs.cluster import Capabilities, Cluster, NodeStatus
 from benchfs.clustermap import ClusterMap
+from benchfs.directories import DirectoryMethods
 from benchfs.env import Env, system_env
 from benchfs.errors import BenchFSError, NotFoundError, error
 from benchfs.file import AsyncFile
@@ -35,46 +32,35 @@ from benchfs.file_base import Mode, parse_mode
 from benchfs.holds import Holds
 from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.instance import find
+from benchfs.instance import Endpoints, find
 from benchfs.layout import check_chunk_size
 from benchfs.links import LinkMethods
-from benchfs.listing import Listing
 from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
 from benchfs.open_inodes import OpenInodes
 from benchfs.operations import Connected
-from benchfs.paths import PathLike, display, parse
+from benchfs.paths import PathLike, parse
 from benchfs.quotas import QuotaMethods
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.rpc.handshake import CLIENT_ID_BYTES
 from benchfs.rpc.messages import (
     AccessReply,
     Attributes,
-    AttributesReply,
     LayoutRecord,
-    MakeDirectory,
     Open,
     OpenInode,
     OpenReply,
-    RemoveDirectory,
-    Rename,
-    RenameHow,
-    Unlink,
 )
 from benchfs.rpc.transports.base import TransportUnavailableError
-from benchfs.rpc.transports.choose import choose
+from benchfs.rpc.transports.choose import Engines, choose
 from benchfs.session import Session
 from benchfs.settings import load
-from benchfs.stats import DirEntry, directory_total
+from benchfs.stats import directory_total
 from benchfs.user import User
 from benchfs.writing import WriteBehind
 from benchfs.xattrs import XattrMethods
 
-WIDE_FANOUT = 64  # shards of a wide directory
-AS_PARENT = 0
 FILE_MODE = 0o666
-DIRECTORY_MODE = 0o777
-MKDIR_BITS = 0o1777  # setuid and setgid are not mkdir's to give, as on Linux
 
 # What a path may lead to that is not opened, and why: a symbolic link only if it is not followed.
 _NOT_OPENED = {
@@ -85,7 +71,7 @@ _NOT_OPENED = {
 }
 
 
-class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, CheckMethods):
+class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, CheckMethods):
     """One client of one cluster, used from one event loop.
 
     `cluster`: a URL `benchfs://host:port[,host:port...]`, an instance's name or directory; the
@@ -94,7 +80,8 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
     `in_flight_bytes` what is read, and what is written, at the same time;
     `attribute_seconds` is how long directories and sizes are believed, 0: always ask.
     `local_reads`: read chunks of nodes on this host from their files directly. `user`: whom the
-    client acts for, None: the user of this process; root may state another.
+    client acts for, None: the user of this process; root may state another. `engines` and
+    `endpoints`, of a simulation, take the place of what `transport` and `cluster` would find.
 
     What else is None comes from the environment, the file of settings, or is the default
     (`benchfs/settings.py`); an error there is raised as OSError EINVAL.
@@ -113,6 +100,8 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         transport: str | None = None,
         env: Env | None = None,
         user: User | None = None,
+        engines: Engines | None = None,
+        endpoints: Endpoints | None = None,
     ) -> None:
         settings = load(
             {
@@ -132,11 +121,12 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         self._attribute_seconds = settings.attribute_seconds
         self._local_reads = settings.local_reads
         try:
-            self._engines = choose(settings.transport)
+            self._engines = engines or choose(settings.transport)
         except TransportUnavailableError as exc:
             text = exc.strerror or ""
             raise error(errno.EOPNOTSUPP, "connect", settings.cluster, text=text) from exc
         self._env = env or system_env()
+        self._endpoints = endpoints
         self.cache = ChunkCache(settings.cache_bytes)
         self._read_budget = ByteBudget(settings.in_flight_bytes)
         self._write_budget = ByteBudget(settings.in_flight_bytes)
@@ -159,7 +149,9 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         """Find the cluster and get its map. Raises ClusterError, UnreachableError."""
         if self._connected is not None:
             return
-        endpoints = await find(self._settings.cluster, self._settings.secret_file)
+        endpoints = self._endpoints
+        if endpoints is None:
+            endpoints = await find(self._settings.cluster, self._settings.secret_file)
         session = Session(self._env.rng.token_bytes(CLIENT_ID_BYTES))
         cluster = Cluster(endpoints, self._engines, self._env, session, self.user)
         try:
@@ -297,188 +289,6 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         """As os.copy_file_range: the nodes copy. See `AsyncFile.copy_range`."""
         return await src.copy_range(dst, count, offset_src, offset_dst)
 
-    # ------------------------------------------------------------ directories
-
-    async def mkdir(
-        self, path: PathLike, mode: int = DIRECTORY_MODE, *, wide: bool | None = None
-    ) -> None:
-        """Make a directory, its mode cut by the umask. FileExistsError, FileNotFoundError.
-
-        `wide` spreads its entries over the cluster, for one that many clients fill at once; what
-        is made in a wide directory is wide too, unless `wide` is False.
-        """
-        fanout = AS_PARENT if wide is None else WIDE_FANOUT if wide else 1
-        connected, parsed = self._use(), parse(path, "mkdir")
-        intent = connected.intent("mkdir", parsed)
-
-        async def act(place: Place) -> None:
-            if not place.name:
-                raise error(errno.EEXIST, "mkdir", parsed.display)
-            request = MakeDirectory(
-                place.parent,
-                place.name,
-                mode & MKDIR_BITS & ~self._umask,
-                self.user.uid,
-                self.user.gid,
-                fanout,
-            )
-            answer = await connected.cluster.mutate(intent, place.group, request)
-            assert isinstance(answer.message, AttributesReply)
-            made = answer.message.attributes
-            connected.names.learn(place.parent, place.name, made.ino, made.fanout)
-
-        await connected.names.at(intent, parsed, act)
-
-    async def makedirs(
-        self,
-        path: PathLike,
-        mode: int = DIRECTORY_MODE,
-        *,
-        exist_ok: bool = False,
-        wide: bool | None = None,
-    ) -> None:
-        """Make a directory and what is missing above it, as os.makedirs.
-
-        `mode` and `wide` are for the last one; those above it get the usual mode.
-        """
-        parsed = parse(path, "makedirs")
-        for depth in range(1, len(parsed.parts) + 1):
-            part = b"/" + b"/".join(parsed.parts[:depth])
-            try:
-                if depth < len(parsed.parts):
-                    await self.mkdir(part)
-                else:
-                    await self.mkdir(part, mode, wide=wide)
-            except FileExistsError:
-                if depth == len(parsed.parts) and not exist_ok:
-                    raise
-        if not await self.isdir(path):
-            raise error(errno.EEXIST, "makedirs", parsed.display, text="it is not a directory")
-
-    async def scandir(
-        self, path: PathLike = "/", *, follow_symlinks: bool = True
-    ) -> AsyncIterator[DirEntry]:
-        """The entries of a directory by name, each once, with attributes where they came along.
-
-        Pages of the directory are fetched as the iteration goes on. What is there the whole time
-        is given exactly once; what comes or goes meanwhile may be given or not.
-        """
-        connected, parsed = self._use(), parse(path, "scandir")
-        attributes = await connected.attributes("scandir", parsed, follow=follow_symlinks)
-        if attributes.type != FileType.DIRECTORY:
-            raise error(errno.ENOTDIR, "scandir", parsed.display)
-        base = PurePosixPath(parsed.display)
-        intent = partial(connected.intent, "scandir", parsed)
-        listing = Listing(connected.cluster, attributes.ino, attributes.fanout, intent)
-        async for entry, page in listing.entries():
-            name = display(entry.name)
-            more = partial(page.attributes, entry)
-            yield DirEntry(name, str(base / name), entry, self, more)
-
-    async def listdir(self, path: PathLike = "/") -> list[str]:
-        """The names in a directory, sorted by their bytes."""
-        return [entry.name async for entry in self.scandir(path)]
-
-    async def rmdir(self, path: PathLike) -> None:
-        """Remove an empty directory. OSError ENOTEMPTY, NotADirectoryError."""
-        connected, parsed = self._use(), parse(path, "rmdir")
-        intent = connected.intent("rmdir", parsed)
-
-        async def act(place: Place) -> None:
-            if not place.name:
-                code = errno.EBUSY  # the root
-                if parsed.parts:
-                    code = errno.EINVAL if parsed.dot else errno.ENOTEMPTY
-                raise error(code, "rmdir", parsed.display)
-            request = RemoveDirectory(place.parent, place.name)
-            await connected.cluster.mutate(intent, place.group, request)
-            connected.names.forget(place.parent, place.name)
-
-        await connected.names.at(intent, parsed, act)
-
-    async def rmtree(self, path: PathLike) -> None:
-        """Remove a directory with all that is in it; links in it are not followed.
-
-        NotADirectoryError for a symbolic link.
-        """
-        parsed = parse(path, "rmtree")
-        entries = [entry async for entry in self.scandir(path, follow_symlinks=False)]
-        gate = asyncio.Semaphore(32)
-
-        async def remove(entry: DirEntry) -> None:
-            async with gate:
-                await self.unlink(entry.path)
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for entry in entries:
-                    if not entry.is_dir():
-                        tasks.create_task(remove(entry))
-        except* BenchFSError as group:
-            raise group.exceptions[0] from None
-        for entry in entries:
-            if entry.is_dir():
-                await self.rmtree(entry.path)
-        if parsed.parts:
-            await self.rmdir(path)
-
-    # ------------------------------------------------------------ names
-
-    async def unlink(self, path: PathLike) -> None:
-        """Remove a file. IsADirectoryError for a directory."""
-        connected, parsed = self._use(), parse(path, "unlink")
-        intent = connected.intent("unlink", parsed)
-
-        async def act(place: Place) -> None:
-            if not place.name:
-                raise error(errno.EISDIR, "unlink", parsed.display)
-            if place.directory:
-                await self._require_directory(connected, intent, place)
-            request = Unlink(place.parent, place.name)
-            await connected.cluster.mutate(intent, place.group, request)
-            connected.names.forget(place.parent, place.name)
-
-        await connected.names.at(intent, parsed, act)
-
-    remove = unlink
-
-    async def rename(
-        self, source: PathLike, target: PathLike, *, replace: bool = True, exchange: bool = False
-    ) -> None:
-        """Rename atomically, replacing a file or an empty directory that has the name.
-
-        `replace=False`: FileExistsError if something has it. `exchange`: what has it gets the
-        other name. FileNotFoundError, IsADirectoryError, NotADirectoryError; OSError ENOTEMPTY,
-        EINVAL for a directory into itself, EBUSY for the root.
-        """
-        how = RenameHow.EXCHANGE if exchange else RenameHow.REPLACE
-        if not replace:
-            if exchange:
-                raise ValueError("an exchange keeps both: it goes without replace=False")
-            how = RenameHow.KEEP
-        connected = self._use()
-        old, new = parse(source, "rename"), parse(target, "rename")
-        intent = connected.intent("rename", old)
-
-        async def act(place: Place) -> None:
-            async def act_there(there: Place) -> None:
-                if not place.name or not there.name:
-                    kept = place.name and how is RenameHow.KEEP
-                    raise error(errno.EEXIST if kept else errno.EBUSY, "rename", old.display)
-                await _check_odd_rename(connected.names, intent, place, there, how)
-                request = Rename(
-                    place.parent, place.name, there.parent, there.name, there.group, how
-                )
-                await connected.cluster.mutate(intent, place.group, request)
-                connected.names.forget(place.parent, place.name)
-                connected.names.forget(there.parent, there.name)
-
-            await connected.names.at(intent, new, act_there)
-
-        await connected.names.at(intent, old, act)
-
-    replace = rename
-
     # ------------------------------------------------------------ the cluster
 
     async def statvfs(self, path: PathLike = "/") -> os.statvfs_result:
@@ -508,6 +318,11 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         return self._use().cluster.map
 
     @property
+    def requests(self) -> int:
+        """Requests sent to nodes since the client connected, those in the background too."""
+        return self._use().cluster.requests
+
+    @property
     def local_hits(self) -> int:
         """Reads that were served from a chunk file directly, since the client connected."""
         hits: int = self._use().local_hits
@@ -534,11 +349,6 @@ class AsyncClient(AttributeMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         file = await self.open(path, "x", permissions=permissions, follow_symlinks=False)
         await file.close()
 
-    async def _require_directory(self, connected: _Connected, intent: Intent, place: Place) -> None:
-        found = await connected.names.lookup(intent, place.parent, place.name, place.group)
-        if found.type != FileType.DIRECTORY:
-            raise error(errno.ENOTDIR, intent.operation, intent.path)
-
 
 class _Connected(Connected):
     """What a client has while it is connected."""
@@ -549,7 +359,7 @@ class _Connected(Connected):
         self._local = LocalChunks(cluster) if local_reads else None
         self._chunks = ChunkReader(cluster, client._read_budget, self._local)
         self._segments = SegmentReader(self._chunks, client.cache)
-        self._files: set[AsyncFile] = set()
+        self._files: dict[InodeHandle, AsyncFile] = {}
         self._access_times = AccessTimes(cluster, client._env)
         self.holds = Holds(cluster)
         self.by_inode = ByInode(self, OpenInodes(self, client._env))
@@ -561,7 +371,7 @@ class _Connected(Connected):
     async def write_out(self, ino: int) -> bool:
         if not self.holds.handles(ino):
             return False
-        writing = [file for file in self._files if file.holds_back(ino)]
+        writing = [file for file in self._files.values() if file.holds_back(ino)]
         for file in writing:
             await file.flush()
         return bool(writing)
@@ -603,67 +413,35 @@ class _Connected(Connected):
             writes,
             client._timeout,
             client._attribute_seconds,
-            lambda _: self._closed(file, inode),
+            partial(self._closed, inode),
         )
-        self._files.add(file)
+        self._files[inode] = file
         self.holds.add(inode, number, writes=mode.write if writing is None else writing)
         return file
 
-    def _closed(self, file: AsyncFile, inode: InodeHandle) -> None:
-        self._files.discard(file)
+    def _closed(self, inode: InodeHandle) -> None:
+        file = self._files.pop(inode)
         self.holds.drop(inode)
         if file.was_read:
             self._access_times.note(inode.attributes)
 
     async def close(self) -> None:
         failure: BenchFSError | None = None
-        for file in list(self._files):
-            try:
-                await file.close()
-            except BenchFSError as exc:
-                failure = failure or exc
-        await self._access_times.close()
-        await self.holds.close()
-        await self._segments.close()
-        if self._local is not None:
-            self._local.close()
-        await self.cluster.close()
+        try:
+            for file in list(self._files.values()):
+                try:
+                    await file.close()
+                except BenchFSError as exc:
+                    failure = failure or exc
+            await self._access_times.close()
+            await self.holds.close()
+            await self._segments.close()
+        finally:  # also when the caller does not wait for it
+            if self._local is not None:
+                self._local.close()
+            await self.cluster.close()
         if failure is not None:
             raise failure
-
-
-async def _check_odd_rename(
-    names: Names, intent: Intent, old: Place, new: Place, how: RenameHow
-) -> None:
-    """Refuse a rename of which one path goes through the other, as far as can be seen here.
-
-    Or of which a path ends in a slash, and is no directory's. The errors come in Linux's order:
-    what is there, or not, is told first.
-    """
-    exchange = how is RenameHow.EXCHANGE
-    below_itself = (old.parent, old.name) in new.way
-    above_itself = (new.parent, new.name) in old.way
-    if not (below_itself or above_itself or old.directory or new.directory):
-        return
-    found = await names.lookup(intent, old.parent, old.name, old.group)
-    try:
-        there = await names.lookup(intent, new.parent, new.name, new.group)
-    except NotFoundError:
-        if exchange:
-            raise
-    else:
-        if how is RenameHow.KEEP:
-            raise error(errno.EEXIST, "rename", intent.path)
-        if exchange and new.directory and there.type != FileType.DIRECTORY:
-            raise error(errno.ENOTDIR, "rename", intent.path)
-    slash = old.directory or (new.directory and not exchange)
-    if slash and found.type != FileType.DIRECTORY:
-        raise error(errno.ENOTDIR, "rename", intent.path)
-    if below_itself:
-        raise error(errno.EINVAL, "rename", intent.path, text="it would be below itself")
-    if above_itself:
-        code = errno.EINVAL if exchange else errno.ENOTEMPTY
-        raise error(code, "rename", intent.path, text="it is below what it would replace")
 
 
 def _umask() -> int:

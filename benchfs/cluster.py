@@ -25,6 +25,7 @@ from benchfs.rpc.errors import (
     HandshakeError,
     RemoteError,
     RpcError,
+    TurnedAwayError,
 )
 from benchfs.rpc.messages import (
     Code,
@@ -44,6 +45,9 @@ from benchfs.user import User
 
 RETRY_FIRST_SECONDS = 0.005
 RETRY_MOST_SECONDS = 0.25
+# A node lets 64 shake hands at a time, which takes milliseconds: what goes on for longer is no
+# crowd, but something else that listens there.
+CROWDED_SECONDS = 10.0
 _TRY_AGAIN = frozenset({Code.NOT_READY, Code.UNAVAILABLE})
 NO_SLOT = Slot(0, 0)
 _group_record = decoder(GroupRecord)
@@ -80,6 +84,7 @@ class Cluster:
     def __init__(
         self, endpoints: Endpoints, engines: Engines, env: Env, session: Session, user: User
     ) -> None:
+        engines = engines.for_cluster(endpoints.secret)
         self._endpoints = endpoints
         self._env = env
         self._loop = asyncio.get_running_loop()
@@ -104,13 +109,27 @@ class Cluster:
         self.mode = ""
         self.chunk_size = 0
         self.lease_seconds = 0.0
+        self.requests = 0  # sent so far, what was repeated too
 
     async def open(self, timeout: float) -> None:
-        """Get the map from the first node that answers. Raises ClusterError, UnreachableError."""
-        peers = [Peer("", (address,)) for address in self._endpoints.addresses]
-        if not peers:
+        """Get the map from the first node that answers. Raises ClusterError, UnreachableError.
+
+        Clients that start together begin with different nodes, and come again where too many do.
+        """
+        addresses = self._endpoints.addresses
+        if not addresses:
             raise error(errno.ENODEV, "connect", self._endpoints.name, text="it has no nodes")
-        await self._learn(peers, self._loop.time() + timeout)
+        first = self._env.rng.randrange(len(addresses))
+        peers = [Peer("", (address,)) for address in (*addresses[first:], *addresses[:first])]
+        deadline = self._loop.time() + timeout
+        crowded_until = min(deadline, self._loop.time() + CROWDED_SECONDS)
+        while True:
+            try:
+                return await self._learn(peers, deadline)
+            except UnreachableError as exc:  # the pool waits before it tries a node again
+                crowded = isinstance(exc.__cause__, TurnedAwayError)
+                if not crowded or self._loop.time() >= crowded_until:
+                    raise
 
     async def close(self) -> None:
         """Say goodbye to all nodes."""
@@ -149,6 +168,7 @@ class Cluster:
                 connection = self.pool.ready(node_id, purpose)
                 if connection is None:
                     connection = await self._connect(node_id, purpose, remaining)
+                self.requests += 1
                 return await connection.call(
                     request,
                     timeout=max(remaining, 0.001),
@@ -234,6 +254,7 @@ class Cluster:
             remaining = max(intent.deadline - self._loop.time(), 0.001)
             try:
                 connection = await self._connect(node_id, purpose, remaining)
+                self.requests += 1
                 return await connection.call(request, timeout=remaining)
             except RpcError as exc:
                 if isinstance(exc, RemoteError) and exc.code == Code.NO_CAPABILITY:

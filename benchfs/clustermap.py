@@ -46,7 +46,7 @@ class ClusterMap:
     that is not in the map: the map may be older than what asked.
     """
 
-    __slots__ = ("_groups", "_nodes", "version")
+    __slots__ = ("_groups", "_leaders", "_nodes", "version")
 
     version: int
     """The sum of all epochs. Of two maps of one cluster, the one with less misses something."""
@@ -65,6 +65,7 @@ class ClusterMap:
                 raise ValueError(f"cluster map has no group {number}, or has one twice")
             _check_entry(entry)
         self.version = sum(entry.epoch for entry in self._groups)
+        self._leaders: frozenset[str] | None = None
 
     @property
     def group_count(self) -> int:
@@ -84,6 +85,13 @@ class ClusterMap:
     def primary(self, group: int) -> str:
         """The id of the node that leads the group."""
         return self._groups[group].nodes[0]
+
+    @property
+    def leaders(self) -> frozenset[str]:
+        """The ids of all nodes that lead a group."""
+        if self._leaders is None:
+            self._leaders = frozenset(entry.nodes[0] for entry in self._groups)
+        return self._leaders
 
     def epoch(self, group: int) -> int:
         """The epoch of the group's entry."""
@@ -166,6 +174,7 @@ class ClusterMap:
         changed._nodes = nodes
         changed._groups = groups
         changed.version = version
+        changed._leaders = None
         return changed
 
 

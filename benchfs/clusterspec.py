@@ -3,9 +3,10 @@
     cluster      ClusterSpec: settings and the first table of groups, written once
     node/<id>    NodeEntry of a node: where it listens now; written by the node at each start
     group/<n>    GroupEntry of a group whose nodes changed since the cluster was made
+    seal         the key that capabilities are sealed with: 32 random bytes, written once
 
-Values are MessagePack arrays. A group without a key of its own is at epoch 1, as in the
-cluster's first table.
+But for the last, values are MessagePack arrays. A group without a key of its own is at epoch 1,
+as in the cluster's first table.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchfs.registry.base import Registry
 CLUSTER_KEY = "cluster"
 NODE_PREFIX = "node/"
 GROUP_PREFIX = "group/"
+SEAL_KEY = "seal"
 
 
 @dataclass(frozen=True, slots=True)

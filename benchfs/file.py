@@ -352,13 +352,14 @@ class AsyncFile(FileExtras):
             return
         self.closed = True
         try:
-            await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
+            if self._writes.was_used:
+                await self._writes.close(self._cluster.intent("close", self.name, self._timeout))
         finally:
             try:
                 if self._locks is not None:
                     await self._locks.close()
             finally:
-                self._on_close(self)
+                self._on_close()
 
     aclose = close
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from benchfs.cache import ChunkCache
@@ -28,6 +29,7 @@ class Mode(NamedTuple):
     append: bool
 
 
+@cache
 def parse_mode(mode: str) -> Mode:
     """`r`, `w`, `a` or `x`, each with `+`; `b` may be there and changes nothing. ValueError."""
     letters = mode.replace("b", "", 1)
@@ -59,7 +61,7 @@ class OpenFile:
         writes: WriteBehind,
         timeout: float,
         attribute_seconds: float,
-        on_close: Callable[[OpenFile], None],
+        on_close: Callable[[], None],
     ) -> None:
         self.name = inode.path
         self.mode = mode.text

@@ -41,12 +41,15 @@ class FileExtras(FileLockMethods):
             raise error(errno.EFBIG, "fallocate", self.name)
         await self._writes.flush(intent)
         sparse = self._sparse()
-        if punch_hole or zero_range:
-            await sparse.punch(intent, offset, end)
-        if not punch_hole:
-            await sparse.allocate(intent, offset, end)
-        grown = 0 if keep_size or punch_hole else end
-        await self._changed(intent, grown)
+        with self._inode.spilling():
+            if punch_hole or zero_range:
+                await sparse.punch(intent, offset, end)
+            if not punch_hole:
+                await sparse.allocate(intent, offset, end)
+            grown = 0 if keep_size or punch_hole else end
+            await self._changed(intent, grown)
+        if keep_size and not punch_hole:
+            self._inode.spilled = True
 
     async def copy_range(
         self,

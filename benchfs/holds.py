@@ -26,11 +26,12 @@ CLOSE_SECONDS = 1.0  # what a client that ends spends on its last releases
 
 
 class _Held:
-    __slots__ = ("handles", "number", "writes")
+    __slots__ = ("handles", "number", "spilled", "writes")
 
     def __init__(self, number: int, *, writes: bool) -> None:
         self.number = number
         self.writes = writes
+        self.spilled = False
         self.handles: set[InodeHandle] = set()
 
 
@@ -46,6 +47,7 @@ class Holds:
         self._held: dict[int, _Held] = {}
         self._heard: dict[str, float] = {}  # node -> when it last heard of this session, at least
         self._closed: list[HoldRecord] = []
+        self._spilled: set[int] = set()  # of those
         self._releasing: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,7 +77,8 @@ class Holds:
         held.writes |= writes
         held.handles.add(inode)
         inode.family = held.handles
-        inode.learn(inode.attributes)
+        if len(held.handles) > 1:
+            inode.learn(inode.attributes)
         inode.holds = self
         inode.number = number
         if self._renewing is None:
@@ -85,11 +88,14 @@ class Holds:
         """The handle is closed. Waits for nothing."""
         held = self._held[inode.ino]
         held.handles.discard(inode)
-        inode.family = {inode}
+        held.spilled |= inode.spilled
+        inode.leave()
         if held.handles:
             return
         del self._held[inode.ino]
         self._closed.append(HoldRecord(inode.ino, held.number, held.writes))
+        if held.spilled:
+            self._spilled.add(inode.ino)
         if self._releasing is None:
             self._releasing = self._loop.call_later(RELEASE_SECONDS, self._release_soon)
 
@@ -118,15 +124,21 @@ class Holds:
     async def _release(self, timeout: float) -> None:
         self._releasing = None
         closed, self._closed = self._closed, []
+        spilled, self._spilled = self._spilled, set()
         nodes: defaultdict[str, list[HoldRecord]] = defaultdict(list)
         for hold in closed:
             nodes[self._node(hold.ino)].append(hold)
-        await asyncio.gather(*[self._tell(node, holds, timeout) for node, holds in nodes.items()])
+        await asyncio.gather(
+            *[self._tell(node, holds, spilled, timeout) for node, holds in nodes.items()]
+        )
 
-    async def _tell(self, node: str, holds: list[HoldRecord], timeout: float) -> None:
+    async def _tell(
+        self, node: str, holds: list[HoldRecord], spilled: set[int], timeout: float
+    ) -> None:
         intent = self._cluster.intent("close", None, timeout)
         for start in range(0, len(holds), RELEASES_AT_ONCE):
-            request = Release(tuple(holds[start : start + RELEASES_AT_ONCE]))
+            part = tuple(holds[start : start + RELEASES_AT_ONCE])
+            request = Release(part, tuple(hold.ino for hold in part if hold.ino in spilled))
             try:
                 await self._cluster.call_node(intent, node, request)
             except BenchFSError:

@@ -47,6 +47,11 @@ def home_group(ino: int) -> int:
     return ino >> 48
 
 
+def counter_of(ino: int) -> int:
+    """The part that counts up in each group."""
+    return ino & 0xFFFF_FFFF
+
+
 def shard_of(name: bytes, fanout: int) -> int:
     """The shard, 0 to `fanout` - 1, of a directory that keeps the entry `name`."""
     if fanout == 1:

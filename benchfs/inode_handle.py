@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+from collections.abc import Iterator
 from typing import Protocol
 
 from benchfs.cluster import Capabilities, Cluster, Intent
 from benchfs.errors import NotFoundError, error
 from benchfs.inode import home_group
-from benchfs.layout import Layout, chunk_group
+from benchfs.layout import chunk_group, shared_layout
 from benchfs.rpc.messages import Attributes, AttributesReply, GetAttributes, LockRecord
 
 
@@ -67,7 +68,8 @@ class InodeHandle:
     `number` is this handle's alone within its session. `gone`: the inode was removed, since the
     node did not hear of this client for a lease.
     `own_change` is the change counter as this handle's own changes moved it: it stands still once
-    somebody else changed the inode.
+    somebody else changed the inode. `spilled`: there may be chunks beyond the size that the inode
+    knows, since a change failed half way, or was told to leave the size alone.
     """
 
     __slots__ = (
@@ -85,6 +87,7 @@ class InodeHandle:
         "own_change",
         "path",
         "seen_at",
+        "spilled",
         "writes",
     )
 
@@ -99,7 +102,7 @@ class InodeHandle:
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self.ino = attributes.ino
-        self.layout = Layout(*attributes.layout)
+        self.layout = shared_layout(*attributes.layout)
         self.path = path
         self.attributes = attributes
         self.seen_at = self._loop.time()
@@ -110,6 +113,26 @@ class InodeHandle:
         self.number = 0
         self.family: set[InodeHandle] = {self}
         self.writes: Writes | None = None
+        self.spilled = False
+
+    @contextlib.contextmanager
+    def spilling(self) -> Iterator[None]:
+        """For a change that makes chunks before the size is known: whole, or it has spilled."""
+        before, self.spilled = self.spilled, True
+        try:
+            yield
+        except BaseException:
+            self.spilled = True
+            raise
+        self.spilled = before
+
+    def leave(self) -> None:
+        """The handle is closed. What refers to itself would wait for the garbage collector.
+
+        That took an eighth of the client's time for files that are opened and closed.
+        """
+        self.family = set()
+        self.writes = None
 
     def group_of(self, index: int) -> int:
         """The group of chunk `index`."""

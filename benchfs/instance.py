@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +26,14 @@ from benchfs.instancedir import all_instances, make_sockets, named
 from benchfs.layout import DEFAULT_CHUNK_SIZE
 from benchfs.placement import NodeSpec, group_count_for, plan
 from benchfs.registry import DirectoryRegistry
+from benchfs.spawn import log_tail, spawn
 
 SECRET_BYTES = 32
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.01
 SECRET_VARIABLE = "BENCHFS_SECRET_FILE"  # noqa: S105 (the name of a variable)
-LOG_TAIL_BYTES = 2000
+READY_VARIABLE = "BENCHFSD_READY_FD"
 
 
 class Endpoints(NamedTuple):
@@ -276,28 +276,10 @@ async def mode_of(directory: Path) -> str:
 
 def _spawn(node: Path) -> int:
     """Start one daemon; returns the descriptor on which it says that it is ready."""
-    reader, writer = os.pipe()
-    config = node / "node.toml"
-    command = [sys.executable, "-m", "benchfsd", "--config", str(config.absolute())]
-    environment = {**os.environ, "BENCHFSD_READY_FD": str(writer)}
+    arguments = ("-m", "benchfsd", "--config", str((node / "node.toml").absolute()))
+    environment = dict(os.environ)
     environment.pop(SECRET_VARIABLE, None)  # of the cluster that the caller uses, not of this one
-    log = os.open(node / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.set_inheritable(writer, True)
-    try:
-        pid = os.posix_spawn(
-            sys.executable,
-            command,
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-            ],
-            setsid=True,
-        )
-    finally:
-        os.close(writer)
-        os.close(log)
+    pid, reader = spawn(arguments, environment, READY_VARIABLE, node / "log")
     (node / "pid").write_text(f"{pid}\n")
     os.set_blocking(reader, False)
     return reader
@@ -317,10 +299,7 @@ async def _wait_ready(node: Path, reader: int) -> None:
 
 
 def _start_failure(node: Path, reason: str) -> ClusterError:
-    with (node / "log").open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-        tail = file.read().decode(errors="replace").strip().splitlines()[-3:]
-    text = f"{reason}: {' | '.join(tail)}"
+    text = f"{reason}: {log_tail(node / 'log')}"
     return ClusterError(errno.EIO, "start", str(node), node.name, text)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 BLOCK_SIZE = 64 * 1024
@@ -46,6 +47,20 @@ class Layout:
             raise ValueError(f"stripe of {len(self.stripe)} groups: more than {MAX_STRIPE}")
         if any(not 0 <= group < MAX_GROUPS for group in self.stripe):
             raise ValueError(f"stripe names a group outside 0..{MAX_GROUPS - 1}")
+
+
+def shared_layout(chunk_size: int, first: int, stripe: tuple[int, ...]) -> Layout:
+    """The layout with these values. ValueError.
+
+    For what meets the same few over and over, as every open does: without a list of groups they
+    are made and checked once.
+    """
+    return Layout(chunk_size, first, stripe) if stripe else _layout_over_all(chunk_size, first)
+
+
+@lru_cache(maxsize=4096)
+def _layout_over_all(chunk_size: int, first: int) -> Layout:
+    return Layout(chunk_size, first)
 
 
 class Piece(NamedTuple):

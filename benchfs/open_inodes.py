@@ -230,7 +230,10 @@ class OpenInodes:
         if opened is not None:
             opened.learn(attributes)
 
-    def cut(self, attributes: Attributes) -> None:
-        """A closed file's size was set by this client: the cache outside knows."""
-        if self._known.get(attributes.ino) == attributes.change - 1:
+    def changed_here(self, attributes: Attributes) -> None:
+        """This client changed a file other than by writing: the cache outside knows."""
+        opened = self._open.get(attributes.ino)
+        if opened is not None:
+            opened.inode.learn_own(attributes)
+        elif self._known.get(attributes.ino) == attributes.change - 1:
             self._known[attributes.ino] = attributes.change

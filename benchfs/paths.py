@@ -57,8 +57,9 @@ def parse(path: PathLike, operation: str = "parse") -> ParsedPath:
     if len(parts) > MAX_DEPTH:
         text = f"path of {len(parts)} names, limit {MAX_DEPTH}"
         raise error(errno.ENAMETOOLONG, operation, plain, text=text)
-    dot = bool(parts) and raw.rstrip(b"/").endswith(b"/.")
-    return ParsedPath(parts, names[-1] in (b"", b".", b".."), display(plain), dot)
+    directory = names[-1] in (b"", b".", b"..")
+    dot = directory and bool(parts) and raw.rstrip(b"/").endswith(b"/.")
+    return ParsedPath(parts, directory, display(plain), dot)
 
 
 def check_name(name: bytes) -> int:

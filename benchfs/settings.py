@@ -4,8 +4,8 @@ The environment has them in capitals after `BENCHFS_`; the file, TOML with the f
 `ClientSettings` as keys, is `benchfs/config.toml` where the user's settings are, or what
 BENCHFS_CONFIG names. A key of the file that does not exist is an error: a setting that is
 silently ignored is worse than none. Other `BENCHFS_*` variables are left alone, since the daemon
-reads some. Plain code, as every command starts with it: importing pydantic-settings would take
-as long as all the rest.
+reads some. Plain code, as every command starts with it: importing pydantic would take as long as
+all the rest.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ _TYPE_BITS: dict[int, int] = {
     FileType.FIFO: stat.S_IFIFO,
     FileType.SOCKET: stat.S_IFSOCK,
 }
+NANOSECONDS = 1_000_000_000
 SECTOR_BYTES = 512
 FRAGMENT_BYTES = 4096
 
@@ -29,7 +30,8 @@ def mode_of(attributes: Attributes) -> int:
 
 def stat_result(attributes: Attributes) -> os.stat_result:
     """What os.stat would give; times with nanoseconds, `st_dev` 0."""
-    times = (attributes.atime_ns, attributes.mtime_ns, attributes.ctime_ns)
+    atime_ns, mtime_ns, ctime_ns = attributes.atime_ns, attributes.mtime_ns, attributes.ctime_ns
+    size = attributes.size
     first = (
         mode_of(attributes),
         attributes.ino,
@@ -37,16 +39,21 @@ def stat_result(attributes: Attributes) -> os.stat_result:
         attributes.nlink,
         attributes.uid,
         attributes.gid,
-        attributes.size,
-        *(time_ns // 1_000_000_000 for time_ns in times),
+        size,
+        atime_ns // NANOSECONDS,
+        mtime_ns // NANOSECONDS,
+        ctime_ns // NANOSECONDS,
     )
     more: dict[str, object] = {
         "st_blksize": attributes.layout.chunk_size or FRAGMENT_BYTES,
-        "st_blocks": -(-attributes.size // SECTOR_BYTES),
+        "st_blocks": -(-size // SECTOR_BYTES),
+        "st_atime": atime_ns / NANOSECONDS,
+        "st_mtime": mtime_ns / NANOSECONDS,
+        "st_ctime": ctime_ns / NANOSECONDS,
+        "st_atime_ns": atime_ns,
+        "st_mtime_ns": mtime_ns,
+        "st_ctime_ns": ctime_ns,
     }
-    for name, time_ns in zip(("atime", "mtime", "ctime"), times, strict=True):
-        more[f"st_{name}"] = time_ns / 1e9
-        more[f"st_{name}_ns"] = time_ns
     return os.stat_result(first, more)
 
 

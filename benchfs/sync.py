@@ -16,8 +16,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from benchfs.client import DIRECTORY_MODE, FILE_MODE, AsyncClient
+from benchfs.client import FILE_MODE, AsyncClient
 from benchfs.cluster import NodeStatus
+from benchfs.directories import DIRECTORY_MODE
 from benchfs.file import AsyncFile
 from benchfs.paths import PathLike
 from benchfs.stats import DirEntry as AsyncDirEntry

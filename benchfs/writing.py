@@ -107,6 +107,11 @@ class WriteBehind:
             self._linger_later()
 
     @property
+    def was_used(self) -> bool:
+        """Whether anything was ever written: else there is nothing to close."""
+        return bool(self._mtime_ns)
+
+    @property
     def pending(self) -> bool:
         """Whether anything written is not acknowledged, or the size not reported."""
         return bool(self._stage or self._extents or self._unreported)
@@ -148,6 +153,8 @@ class WriteBehind:
         try:
             await self.flush(intent)
         finally:
+            if self._failure is not None or self.pending:
+                self._inode.spilled = True
             if self._timer is not None:
                 self._timer.cancel()
             running: list[asyncio.Task[object]] = [extent.task for extent in self._extents]

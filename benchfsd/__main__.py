@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import sys
 from pathlib import Path
 
 import uvloop
 
+from benchfs.version import installed_version
 from benchfsd import logs
 from benchfsd.config import ConfigError, load
 from benchfsd.daemon import StartError, run
@@ -17,11 +17,13 @@ from benchfsd.identity import IdentityError
 
 def main() -> None:
     """Run the daemon until it is told to stop."""
-    version = importlib.metadata.version("benchfs")
     parser = argparse.ArgumentParser(prog="benchfsd", description="One node of a BenchFS cluster.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML")
-    parser.add_argument("--version", action="version", version=f"benchfsd {version}")
+    parser.add_argument("--version", action="store_true", help="show it, and end")
     arguments = parser.parse_args()
+    if arguments.version:
+        sys.stdout.write(f"benchfsd {installed_version()}\n")
+        return
     try:
         config = load(arguments.config)
     except ConfigError as exc:

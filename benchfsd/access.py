@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from benchfs.inode import EXECUTE, WRITE, home_group
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import AttributesReply, GetAttributes
 from benchfsd.namespace import Namespace
+from benchfsd.peers import Peers
 from benchfsd.rights import SUPERUSER, User, may_remove, require_access
 from benchfsd.rows import Rights
-
-if TYPE_CHECKING:
-    from benchfsd.coordinator import Peers
 
 
 def require(names: Namespace, parent: int, user: User, wanted: int) -> Rights | None:

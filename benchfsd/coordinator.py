@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
-from typing import Protocol, TypeVar
 
 from benchfs.env import Env
 from benchfs.inode import ROOT_INO, FileType, home_group
@@ -31,45 +30,14 @@ from benchfs.rpc.messages import (
     SealedDirectory,
     UserRecord,
 )
-from benchfsd.allowances import ShortError
 from benchfsd.holds import TOKEN_BYTES
-from benchfsd.renaming import Begun, RenamingNamespace
+from benchfsd.peers import Peers
+from benchfsd.renaming import Begun
 from benchfsd.rights import SUPERUSER, User
 from benchfsd.rows import Entry
 
 MOVES_GROUP = home_group(ROOT_INO)
 """The group that lets one directory move at a time."""
-
-Answer = TypeVar("Answer", bound=tuple[object, ...])
-
-
-class Peers(Protocol):
-    """The groups of the cluster, seen from one node."""
-
-    def namespace(self, group: int) -> RenamingNamespace:
-        """A group that this node leads."""
-        ...
-
-    @property
-    def group_count(self) -> int:
-        """How many groups the cluster has."""
-        ...
-
-    async def ask(self, group: int, request: tuple[object, ...], reply: type[Answer]) -> Answer:
-        """Any group's answer. RemoteError; UNAVAILABLE if its node does not answer in time."""
-        ...
-
-    async def obtain(self, short: ShortError) -> None:
-        """Get an allowance of which there was not enough. EDQUOT, NOT_READY, UNAVAILABLE."""
-        ...
-
-    async def stored(self) -> None:
-        """Return when all that was written so far survives the end of the process."""
-        ...
-
-    def tell_over(self, token: bytes, groups: list[int]) -> None:
-        """Tell the groups, soon and if they can be reached, that the change is over."""
-        ...
 
 
 class Coordinator:

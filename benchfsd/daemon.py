@@ -37,33 +37,22 @@ from benchfs.env import Env, system_env
 from benchfs.inode import ROOT_INO, home_group
 from benchfs.registry import DirectoryRegistry
 from benchfs.rpc import ring as rings
-from benchfs.rpc.messages import Op
 from benchfs.rpc.pool import Credentials, Pool
-from benchfs.rpc.server import Handler, Server
 from benchfs.rpc.server import Identity as ServerIdentity
+from benchfs.rpc.server import Server
 from benchfs.rpc.transports.choose import Engines, choose
 from benchfsd import metrics
-from benchfsd.capabilities import Capabilities
+from benchfsd.capabilities import Capabilities, shared_key
 from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
 from benchfsd.guard import Guard
-from benchfsd.handlers import chunks, cluster, copying, inodes, opens, sparse, wide, xattrs
-from benchfsd.handlers.changes import Changes
-from benchfsd.handlers.checking import Checking
-from benchfsd.handlers.links import HardLinks
-from benchfsd.handlers.locks import LockHandlers
-from benchfsd.handlers.names import NameHandlers, retry_rmdir
-from benchfsd.handlers.quotas import AllowanceKeeper, QuotaHandlers
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
 from benchfsd.node import Node
 from benchfsd.opens import Opens
-from benchfsd.orphans import Orphans
-from benchfsd.purge import Purger
-from benchfsd.rows import IntentKind
+from benchfsd.services import Services
 from benchfsd.sessions import SessionKeeper
-from benchfsd.sizes import LiveSizes
 
 log = logging.getLogger("benchfsd")
 
@@ -95,7 +84,7 @@ async def run(config: NodeConfig) -> None:
     if spec.mode != config.mode:
         raise StartError(f"the cluster's mode is {spec.mode}, this node's is {config.mode}")
     secret = _read_secret(config)
-    engines = choose(config.transport)
+    engines = choose(config.transport).for_cluster(secret)
     log.info("transport: %s", engines.summary)
     identity = Identity.open(
         config.data_dir,
@@ -181,6 +170,7 @@ class Daemon:
             self._engines.prefers,
         )
         device = config.data_dir.stat().st_dev
+        key = await shared_key(self._registry, self._env.rng)
         self._node = node = Node(
             config.node_id,
             self._spec,
@@ -191,7 +181,7 @@ class Daemon:
             self._pool,
             f"{self._engines.summary}; chunk files: {self._disk_engine}",
             f"{config.host}:{device}",
-            Guard(config.superusers, Capabilities(self._secret)),
+            Guard(config.superusers, Capabilities(key)),
             Opens(self._env.clock, config.lease_seconds, grace=self._restarted),
         )
         node.refresh_map = self._read_map
@@ -199,20 +189,15 @@ class Daemon:
         if node.leads(home_group(ROOT_INO)):
             root = node.namespace(home_group(ROOT_INO)).inodes
             root.format_root(config.superuser, os.getgid())
-        self._purger = Purger(node)
-        self._allowances = AllowanceKeeper(node)
-        self._changes = Changes(node, self._purger, self._allowances)
-        self._hard_links = HardLinks(node, self._purger, self._changes)
-        self._orphans = Orphans(node, self._purger)
-        self._orphans.load()
+        self._services = Services(node)
         await self._listen()
         await self._register()
-        self._resume()
+        self._services.resume()
         self._background = [
             self._loop.create_task(_keep_up("watching the registry", self._watch_registry)),
             self._loop.create_task(_keep_up("cleaning chunks", self._clean)),
             self._loop.create_task(_keep_up("forgetting sessions", self._forget_sessions)),
-            self._loop.create_task(_keep_up("watching leases", self._orphans.watch)),
+            self._loop.create_task(_keep_up("watching leases", self._services.orphans.watch)),
         ]
         if config.mode is Mode.WRITEBACK:
             self._background.append(self._loop.create_task(_keep_up("flushing", self._flush)))
@@ -258,36 +243,13 @@ class Daemon:
                 token_bytes=self._env.rng.token_bytes,
                 map_version=lambda: node.map.version,
             ),
-            self._handlers(),
+            self._services.handlers(),
             node.buffers,
             self._database,
         )
         node.connections = lambda: len(server.connections)
         for address in config.addresses():
             await server.listen(self._engines.transport(urlsplit(address).scheme), address)
-
-    def _handlers(self) -> dict[Op, Handler]:
-        node = self._node
-        sizes = LiveSizes(node)
-        of_inodes = inodes.table(node, sizes)
-        table = {
-            **cluster.table(node),
-            **NameHandlers(node, self._changes, sizes).table(),
-            **self._changes.table(),
-            **of_inodes,
-            **{op: self._changes.patient(of_inodes[op]) for op in inodes.GROWING},
-            **wide.table(node, self._changes, self._allowances, of_inodes),
-            **QuotaHandlers(node, self._allowances).table(),
-            **self._hard_links.table(),
-            **opens.table(node, self._orphans),
-            **xattrs.table(node),
-            **chunks.ChunkHandlers(node).table(),
-            **sparse.table(node),
-            **copying.table(node),
-            **LockHandlers(node).table(),
-            **Checking(node, self._purger, self._changes).table(),
-        }
-        return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
 
     async def _register(self) -> None:
         """Write where this node listens into the registry."""
@@ -305,22 +267,6 @@ class Daemon:
             if await self._registry.cas(key, found.revision, encode_node(entry)):
                 break
         self._node.map = self._node.map.with_node(entry)
-
-    def _resume(self) -> None:
-        """Take up what an earlier process began and did not finish."""
-        node = self._node
-        for group in node.map.groups_led_by(node.node_id):
-            self._changes.resume(group)
-            wide.resume(node, self._changes, group)
-            for intent in node.namespace(group).intents.pending():
-                if intent.kind is IntentKind.PURGE:
-                    self._purger.add(group, intent)
-                elif intent.kind in {IntentKind.LINK, IntentKind.SETTLE}:
-                    self._hard_links.resume(group, intent)
-                elif intent.kind is IntentKind.RMDIR:
-                    node.spawn(retry_rmdir(node, group, intent), "rmdir")
-                else:
-                    node.spawn(inodes.retry_truncate(node, group, intent), "truncate")
 
     # ------------------------------------------------------------ in the background
 

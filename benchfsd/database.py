@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import lmdb
@@ -73,6 +74,8 @@ class Database:
         schedule: Callable[[Callback], object],
         on_fatal: Callable[[FatalStorageError], object] = _log_nothing,
     ) -> None:
+        # lmdb would give the directory the mode of its files, of no use to others than root.
+        Path(path).mkdir(mode=0o700, exist_ok=True)
         # No readahead: pages are read at random, and those of a node in use are in memory.
         # No writemap: a stray write of this process could reach the file.
         self._env = lmdb.open(
@@ -85,6 +88,9 @@ class Database:
             mode=0o600,
             max_dbs=0,
         )
+        self.map_bytes = map_bytes
+        """What `used_bytes` may grow to. A put beyond it is fatal: refuse new rows before."""
+        self._used_bytes: int | None = None  # at the last commit, once somebody has asked
         self._schedule = schedule
         self._on_fatal = on_fatal
         self._failure: FatalStorageError | None = None
@@ -202,6 +208,7 @@ class Database:
         except (lmdb.Error, OSError) as problem:
             self._fail("commit", problem)
         self._batch = None
+        self._used_bytes = None
         self._committed.extend(self._waiting)
         self._waiting.clear()
         self._call_committed()
@@ -221,13 +228,10 @@ class Database:
     @property
     def used_bytes(self) -> int:
         """Bytes of the file in use, free pages inside it included, as of the last commit."""
-        pages = int(self._env.info()["last_pgno"]) + 1
-        return pages * int(self._env.stat()["psize"])
-
-    @property
-    def map_bytes(self) -> int:
-        """What `used_bytes` may grow to. A put beyond it is fatal: refuse new rows before."""
-        return int(self._env.info()["map_size"])
+        if self._used_bytes is None:
+            pages = int(self._env.info()["last_pgno"]) + 1
+            self._used_bytes = pages * int(self._env.stat()["psize"])
+        return self._used_bytes
 
     @property
     def commits(self) -> int:

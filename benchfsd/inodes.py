@@ -1,4 +1,4 @@
-"""The inodes of one group: their rows, their numbers, their attributes and sizes.
+"""The inodes of one group: their rows, their numbers, their attributes; sizes: `file_sizes.py`.
 
 Each function is one synchronous transaction: it checks everything, then writes, so that one
 that raises has written nothing. Errors are RemoteErrors with an errno, as they travel.
@@ -16,6 +16,7 @@ from benchfs.inode import (
     ROOT_INO,
     FileType,
     atime_is_due,
+    counter_of,
     home_group,
     make_ino,
 )
@@ -30,23 +31,17 @@ from benchfs.rpc.messages import (
     LayoutRecord,
     MakeInode,
     RecordReads,
-    ReportSize,
-    ReserveEnd,
-    ReserveEndReply,
     SetAttributes,
-    Truncate,
 )
 from benchfsd import quotas
 from benchfsd.allowances import Allowances
 from benchfsd.attributes import PERMISSION_BITS, changed
+from benchfsd.file_sizes import FileSizes
 from benchfsd.holds import Holds, Role
 from benchfsd.intents import Intents
-from benchfsd.rights import SUPERUSER, User, may_access, require_access, unprivileged
+from benchfsd.rights import SUPERUSER, User, may_access, require_access
 from benchfsd.rows import (
     NO_LAYOUT,
-    Call,
-    Intent,
-    IntentKind,
     Rows,
     counter_key,
     decode_counter,
@@ -55,6 +50,7 @@ from benchfsd.rows import (
     encode_inode,
     entry_prefix,
     inode_key,
+    inode_with_change,
     part_key,
     target_key,
     type_of_inode,
@@ -68,16 +64,15 @@ ROOT_MODE = 0o755
 COUNTER_BLOCK = 4096
 FIRST_COUNTER = 16  # below: numbers with a meaning, as ROOT_INO
 COUNTERS = 2**32
+CHANCES = 2**16  # what is random in a number, and no secret
 
-MAX_CHUNKS = 2**32  # the index of a chunk has 32 bits
 
-
-class Inodes:
+class Inodes(FileSizes):
     """The inodes whose home is `group`. One object a group: it hands out their numbers."""
 
     __slots__ = (
-        *("_env", "_holds", "_intents", "_next_counter", "_reserved_counter", "_rows"),
-        *("allowances", "group"),
+        *("_chance", "_env", "_first_counter", "_holds", "_intents", "_next_counter"),
+        *("_reserved_counter", "_rows", "allowances", "group"),
     )
 
     def __init__(self, group: int, rows: Rows, env: Env, intents: Intents, holds: Holds) -> None:
@@ -87,7 +82,7 @@ class Inodes:
         self._intents = intents
         self._holds = holds
         self.allowances = Allowances(group, rows, env)
-        self._next_counter = self._reserved_counter = 0
+        self._next_counter = self._reserved_counter = self._first_counter = self._chance = 0
 
     # ------------------------------------------------------------------------- rows
 
@@ -107,6 +102,13 @@ class Inodes:
         """Store the inode as it is now."""
         self._rows.put(inode_key(self.group, inode.ino), encode_inode(inode))
 
+    def touch(self, ino: int, now_ns: int) -> None:
+        """Note that the inode, if it is in this group, was changed: ctime and the counter."""
+        key = inode_key(self.group, ino)
+        value = self._rows.get(key)
+        if value is not None:
+            self._rows.put(key, inode_with_change(value, now_ns))
+
     def delete(self, ino: int) -> None:
         """Remove the inode with all that hangs on it. Its number is never used again."""
         if self.allowances:  # else no inode of the group has a quota
@@ -125,10 +127,14 @@ class Inodes:
             self._reserve_counters()
         counter = self._next_counter
         self._next_counter += 1
-        return make_ino(self.group, int.from_bytes(self._env.rng.token_bytes(2), "big"), counter)
+        return make_ino(self.group, self._chance, counter)
 
     def _reserve_counters(self) -> None:
-        """Take a block of counters: the row says what is reserved, whether used or not."""
+        """Take a block of counters: the row says what is reserved, whether used or not.
+
+        The random part is drawn once for all of them: so files made one after the other are
+        beside each other in the database, and making 32 changes one page of inodes, not 32.
+        """
         value = self._rows.get(counter_key(self.group))
         start = FIRST_COUNTER if value is None else decode_counter(value)
         if start >= COUNTERS:
@@ -136,6 +142,12 @@ class Inodes:
         end = min(start + COUNTER_BLOCK, COUNTERS)
         self._rows.put(counter_key(self.group), encode_counter(end))
         self._next_counter, self._reserved_counter = start, end
+        self._chance = self._env.rng.randrange(CHANCES)
+        self._first_counter = self._first_counter or start
+
+    def is_new(self, ino: int) -> bool:
+        """Whether this object made the number, so since this process leads the group."""
+        return 0 < self._first_counter <= counter_of(ino)
 
     # ------------------------------------------------------------------- attributes
 
@@ -175,120 +187,7 @@ class Inodes:
                 self.put(inode._replace(atime_ns=atime_ns))
         return Empty()
 
-    # ------------------------------------------------------------------------ sizes
-
-    def report_size(self, message: ReportSize, user: User | None = SUPERUSER) -> AttributesReply:
-        """Merge a writer's end of acknowledged bytes, by maximum, and its mtime likewise.
-
-        It tells that bytes changed, so it always counts as a change: clocks of writers differ,
-        and mtime alone would hide some. Writing by anybody but the superuser takes setuid and
-        setgid from the file. A report from before the last truncation changes nothing, as its
-        bytes were cut. Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG;
-        NOT_READY for a truncation that is not finished, ESTALE for one that never began here;
-        ShortError.
-        """
-        inode = self._file(message.ino)
-        if message.truncation < inode.truncation:
-            return AttributesReply(inode)
-        if message.truncation > inode.truncation:
-            self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
-            raise RemoteError(
-                errno.ESTALE,
-                f"inode {inode.ino:#x} is in truncation epoch {inode.truncation}, "
-                f"not {message.truncation}",
-            )
-        _check_size(message.end, inode.layout)
-        self._grow(inode, message.end - inode.size)
-        inode = inode._replace(
-            mode=_mode_after_writing(inode, user),
-            size=max(inode.size, message.end),
-            mtime_ns=max(inode.mtime_ns, message.mtime_ns),
-            ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
-            change=inode.change + 1,
-        )
-        self.put(inode)
-        return AttributesReply(inode)
-
-    def reserve_end(self, message: ReserveEnd, user: User | None = SUPERUSER) -> ReserveEndReply:
-        """Give the caller `length` bytes at the file's end, which nobody else is given.
-
-        The size grows at once: until they are written, and for ever if they never are, the bytes
-        are a hole. Setuid and setgid go as by `report_size`. ENOENT; EISDIR; EINVAL; EFBIG;
-        NOT_READY while a truncation is unfinished; ShortError.
-        """
-        inode = self._file(message.ino)
-        _check_size(inode.size + message.length, inode.layout)
-        self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
-        self._grow(inode, message.length)
-        now_ns = self._env.clock.time_ns()
-        grown = inode._replace(
-            mode=_mode_after_writing(inode, user),
-            size=inode.size + message.length,
-            mtime_ns=max(inode.mtime_ns, now_ns),
-            ctime_ns=max(inode.ctime_ns, now_ns),
-            change=inode.change + 1,
-        )
-        self.put(grown)
-        return ReserveEndReply(inode.size, grown)
-
-    def begin_truncate(
-        self, message: Truncate, call: Call | None = None, user: User | None = SUPERUSER
-    ) -> tuple[Intent, Attributes]:
-        """First step: the intent, which has the new truncation epoch, and the inode before.
-
-        The chunks are to be cut under that epoch, then `commit_truncate`. `call` is whom the
-        recovery is to answer. ENOENT; EISDIR; EINVAL; EFBIG; NOT_READY while another truncation
-        of the file is unfinished; ShortError for a new size that is greater.
-        """
-        inode = self._file(message.ino)
-        _check_size(message.size, inode.layout)
-        self._intents.require_none(IntentKind.TRUNCATE, inode.ino)
-        growth = max(0, message.size - inode.size)
-        self._grow(inode, growth)
-        intent = Intent(
-            kind=IntentKind.TRUNCATE,
-            ino=inode.ino,
-            call=call,
-            truncation=inode.truncation + 1,
-            size=message.size,
-            layout=inode.layout,
-            quota=inode.quota,
-            charged=growth if inode.quota else 0,
-        )
-        self._intents.add(intent)
-        mode = _mode_after_writing(inode, user)
-        if mode != inode.mode:
-            inode = inode._replace(mode=mode)
-            self.put(inode)
-        return intent, inode
-
-    def commit_truncate(self, intent: Intent) -> AttributesReply:
-        """Last step, when all chunks are cut: the new size holds. Done already counts as done.
-
-        ENOENT if the file was removed meanwhile; the intent is finished then too.
-        """
-        pending = self._intents.finish(intent)  # also if the file is gone: nothing is left to do
-        if pending:
-            self.allowances.charge(intent.quota, -intent.charged, 0)
-        inode = self.get(intent.ino)
-        if pending:
-            self.allowances.charge(inode.quota, intent.size - inode.size, 0)
-            now_ns = self._env.clock.time_ns()
-            inode = inode._replace(
-                size=intent.size,
-                truncation=intent.truncation,
-                mtime_ns=now_ns,
-                ctime_ns=now_ns,
-                change=inode.change + 1,
-            )
-            self.put(inode)
-        return AttributesReply(inode)
-
-    def _grow(self, inode: Attributes, size: int) -> None:
-        """Count that a file gets longer. ShortError."""
-        if inode.quota and size > 0:
-            self.allowances.require(inode.quota, size, 0)
-            self.allowances.charge(inode.quota, size, 0)
+    # ----------------------------------------------------------------------- quotas
 
     def mark(self, inode: Attributes, quota: int) -> Attributes:
         """Have an inode count to another quota, whatever that allows."""
@@ -308,14 +207,6 @@ class Inodes:
             if prepared.role is Role.QUOTA and prepared.parent == quota
         ]
         self.allowances.recount(quota, arriving)
-
-    def _file(self, ino: int) -> Attributes:
-        inode = self.get(ino)
-        if inode.type == FileType.DIRECTORY:
-            raise RemoteError(errno.EISDIR, f"inode {ino:#x} is a directory: it has no size")
-        if inode.type != FileType.FILE:
-            raise RemoteError(errno.EINVAL, f"inode {ino:#x} is not a file: its size is fixed")
-        return inode
 
     # ------------------------------------------------------------------ directories
 
@@ -441,16 +332,3 @@ def inherit(
     if not parent_mode & stat.S_ISGID:
         return mode, gid
     return (mode | stat.S_ISGID if directory else mode), parent_gid
-
-
-def _mode_after_writing(inode: Attributes, user: User | None) -> int:
-    return inode.mode if user is SUPERUSER else unprivileged(inode.mode)
-
-
-def _check_size(size: int, layout: LayoutRecord) -> None:
-    most = layout.chunk_size * MAX_CHUNKS
-    if size > most:
-        raise RemoteError(
-            errno.EFBIG,
-            f"{size} bytes: with chunks of {layout.chunk_size} bytes a file can have {most}",
-        )

@@ -14,8 +14,9 @@ from functools import partial
 from benchfs.inode import ROOT_INO, home_group
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import AttributesReply, Code, Empty, GetAttributes, LockMoves
-from benchfsd.coordinator import MOVES_GROUP, Peers
+from benchfsd.coordinator import MOVES_GROUP
 from benchfsd.holds import Prepared, Role
+from benchfsd.peers import Peers
 
 LOCK_SECONDS = 4.0  # less than a node waits for another
 

@@ -31,7 +31,7 @@ from typing import NamedTuple, Protocol
 
 from benchfs.env import Env
 from benchfs.inode import FileType, home_group
-from benchfs.layout import Layout
+from benchfs.layout import shared_layout
 from benchfs.paths import check_name
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
@@ -48,6 +48,7 @@ from benchfs.rpc.messages import (
     ReadDirectoryReply,
     RemoveDirectory,
     Unlink,
+    UnlinkReply,
 )
 from benchfsd.holds import TOKEN_BYTES, Holds, Move
 from benchfsd.inodes import Inodes, inherit, new_inode
@@ -93,7 +94,7 @@ class Removed(NamedTuple):
     group that lost a name, if one did.
     """
 
-    reply: Empty
+    reply: Empty | UnlinkReply
     purge: Intent | None
     drop: Move | None = None
 
@@ -286,7 +287,7 @@ class Namespace:
         now_ns = self._env.clock.time_ns()
         removed = self._take_name(entry, name, now_ns)
         self._delete_entry(parent, directory, name, now_ns)
-        return removed
+        return removed._replace(reply=UnlinkReply(now_ns))
 
     def begin_rmdir(self, message: RemoveDirectory, call: Call | None = None) -> Intent:
         """First step: from here until the end the name is neither renamed nor removed.
@@ -450,6 +451,6 @@ def require_name(name: bytes) -> None:
 
 def _require_layout(layout: LayoutRecord, name: bytes) -> None:
     try:
-        Layout(*layout)
+        shared_layout(*layout)
     except ValueError as problem:
         raise RemoteError(errno.EINVAL, str(problem), name) from None

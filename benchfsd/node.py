@@ -18,7 +18,6 @@ import msgpack
 from benchfs.clustermap import ClusterMap, GroupEntry, NodeEntry
 from benchfs.clusterspec import ClusterSpec
 from benchfs.env import Env
-from benchfs.layout import Layout
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.connection import Answer
 from benchfs.rpc.errors import ConnectionLostError, RemoteError, RpcError
@@ -130,11 +129,12 @@ class Node:
         """Whether this node is the group's primary."""
         return self.map.primary(group) == self.node_id
 
-    def nodes_of(self, layout: LayoutRecord) -> set[str]:
+    def nodes_of(self, layout: LayoutRecord) -> frozenset[str]:
         """The nodes that lead a group of the layout: where chunks of a file may be."""
+        if not layout.stripe:  # all groups
+            return self.map.leaders
         count = self.map.group_count
-        stripe = Layout(*layout).stripe or range(count)
-        return {self.map.primary(group) for group in stripe if group < count}
+        return frozenset(self.map.primary(group) for group in layout.stripe if group < count)
 
     def require_space(self) -> None:
         """Raise ENOSPC below the reserve: nothing new is made there, so that removing works."""
@@ -144,7 +144,7 @@ class Node:
     @property
     def has_space(self) -> bool:
         """Whether new files and directories may be made."""
-        if self.store.free_bytes <= 0:
+        if not self.store.has_space:
             return False
         return self.database.used_bytes <= DATABASE_FULL * self.database.map_bytes
 

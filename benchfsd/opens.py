@@ -15,6 +15,7 @@ from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import HoldRecord
 
 HOLDS_MOST = 1_000_000  # of all sessions together: some 300 bytes each
+SPILLED_MOST = 1_000_000  # inodes; beyond that, every one may have spilled
 
 
 class _Session:
@@ -34,6 +35,7 @@ class Opens:
         self._sessions: dict[bytes, _Session] = {}
         self._holders: dict[int, dict[bytes, bool]] = {}  # inode -> session -> writes
         self._count = 0
+        self._spilled: set[int] = set()
         self._looked = clock.monotonic()
         self._grace_until = self._looked + (lease_seconds if grace else 0.0)
 
@@ -91,6 +93,22 @@ class Opens:
         holders = self._holders.get(ino)
         return iter(()) if holders is None else (s for s, writes in holders.items() if writes)
 
+    # ------------------------------------------------------------ chunks beyond the size
+
+    def note_spilled(self, ino: int) -> None:
+        """A writer left without having reported the size of all that it wrote."""
+        if len(self._spilled) <= SPILLED_MOST:
+            self._spilled.add(ino)
+
+    def has_spilled(self, ino: int) -> bool:
+        """Whether that was noted, and may be true."""
+        return ino in self._spilled or len(self._spilled) > SPILLED_MOST
+
+    def forget_spilled(self, ino: int) -> None:
+        """The inode is gone, with all its chunks."""
+        if len(self._spilled) <= SPILLED_MOST:
+            self._spilled.discard(ino)
+
     # ------------------------------------------------------------ leases
 
     def renew(self, session: bytes, settled: int, count: int) -> bool:
@@ -112,7 +130,7 @@ class Opens:
         old = [h.ino for h in known.holds.values() if h.number <= settled and h.ino not in claimed]
         for hold in claimed.values():
             self.hold(session, hold)
-        return [ino for ino in old if self._drop(session, ino)]
+        return [ino for ino in old if self._lose(session, ino)]
 
     def expire(self) -> tuple[list[bytes], list[int]]:
         """Sessions that are over, and the inodes that nobody holds any more.
@@ -129,7 +147,7 @@ class Opens:
         freed = []
         for session in over:
             freed += [
-                ino for ino in list(self._sessions[session].holds) if self._drop(session, ino)
+                ino for ino in list(self._sessions[session].holds) if self._lose(session, ino)
             ]
             del self._sessions[session]
         return over, freed
@@ -141,6 +159,12 @@ class Opens:
         if known is None:
             known = self._sessions[session] = _Session(self._clock.monotonic())
         return known
+
+    def _lose(self, session: bytes, ino: int) -> bool:
+        """As `_drop`, of a hold that was not released: what was written is not known."""
+        if self._sessions[session].holds[ino].writes:
+            self.note_spilled(ino)
+        return self._drop(session, ino)
 
     def _drop(self, session: bytes, ino: int) -> bool:
         """Forget one hold; tells whether it was the inode's last."""

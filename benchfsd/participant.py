@@ -31,10 +31,9 @@ from benchfs.rpc.messages import (
 )
 from benchfsd.access import arrival, require_owner
 from benchfsd.allowances import ShortError
-from benchfsd.coordinator import Peers
 from benchfsd.moves import Moves
 from benchfsd.namespace import Removed, UnregisteredError
-from benchfsd.parts import register
+from benchfsd.peers import Peers, register_part
 from benchfsd.renaming import RenamingNamespace
 from benchfsd.rights import SUPERUSER, User
 
@@ -92,7 +91,7 @@ class Participant:
                 await self._require_arrival(names, message)
                 return names.prepare_name(message)
             except UnregisteredError as missing:
-                await register(self._peers, group, missing.ino)
+                await register_part(self._peers, group, missing.ino)
 
     async def _prepare_quota(self, group: int, message: PrepareQuota) -> Empty:
         while True:

@@ -9,9 +9,8 @@ those that exist, and nothing is ever made in a removed directory.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
-from benchfs.inode import home_group, shard_group
+from benchfs.inode import shard_group
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     Attributes,
@@ -33,10 +32,6 @@ from benchfsd.rows import (
     part_key,
     used_prefix,
 )
-
-if TYPE_CHECKING:
-    from benchfsd.coordinator import Peers
-
 
 NO_MTIME = 2**63 - 1
 """In a SetPart: the directory's mtime was not set, the part's stays."""
@@ -126,14 +121,6 @@ class Parts:
 
     def _put(self, part: Attributes) -> None:
         self._rows.put(part_key(self._group, part.ino), encode_inode(part))
-
-
-async def register(peers: Peers, group: int, ino: int) -> None:
-    """Make a group's part of a directory. ENOENT if that is gone; NOT_READY, UNAVAILABLE."""
-    names = peers.namespace(group)
-    version = names.holds.version
-    reply = await peers.ask(home_group(ino), RegisterPart(ino, group), AttributesReply)
-    names.parts.make(reply.attributes, version=version)
 
 
 def merged(home: Attributes, parts: list[Attributes]) -> Attributes:

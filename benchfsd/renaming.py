@@ -87,7 +87,9 @@ class RenamingNamespace(Namespace):
         self.holds.require_free(new_parent, new_name)
         directory = self._directory(parent, name)
         entry = self._entry(parent, name)
-        new_directory = self._directory(new_parent, new_name, new=True)
+        new_directory = directory
+        if new_parent != parent:
+            new_directory = self._directory(new_parent, new_name, new=True)
         require_name(new_name)
         target = self._find(new_parent, new_name)
         if not _require_possible(entry, target, how, new_name):
@@ -328,9 +330,8 @@ class RenamingNamespace(Namespace):
     def _touch_moved(self, entry: Entry, other: Entry | None, now_ns: int) -> None:
         """Note the change in the inodes that live here."""
         for one in (entry, other):
-            inode = self.inodes.find(one.ino) if one is not None else None
-            if inode is not None:
-                self.inodes.put(inode._replace(ctime_ns=now_ns, change=inode.change + 1))
+            if one is not None:
+                self.inodes.touch(one.ino, now_ns)
 
 
 def _how(number: int, name: bytes) -> RenameHow:

@@ -383,6 +383,14 @@ def inode_with_entry_change(value: bytes, now_ns: int, delta: int) -> bytes:
     return bytes(changed)
 
 
+def inode_with_change(value: bytes, now_ns: int) -> bytes:
+    """An inode's value after something about it changed: ctime, change. In place, as above."""
+    changed = bytearray(value)
+    mtime_ns, _, change, parent, entries = _CHURN.unpack_from(value, _CHURN_OFFSET)
+    _CHURN.pack_into(changed, _CHURN_OFFSET, mtime_ns, now_ns, change + 1, parent, entries)
+    return bytes(changed)
+
+
 def encode_slot(sequence: int, answer: Answer) -> bytes:
     """The value of a slot: its last sequence, and the answer to that."""
     return _SLOT.pack(sequence, answer.kind) + answer.body
@@ -392,6 +400,12 @@ def decode_slot(value: bytes) -> tuple[int, Answer]:
     """What `encode_slot` made. struct.error or ValueError if it is not that."""
     sequence, kind = _SLOT.unpack_from(value)
     return sequence, Answer(FrameKind(kind), value[_SLOT.size :])
+
+
+def sequence_of_slot(value: bytes) -> int:
+    """The last sequence in a slot's value, without decoding the answer to it."""
+    sequence: int = _SLOT.unpack_from(value)[0]
+    return sequence
 
 
 def encode_counter(counter: int) -> bytes:

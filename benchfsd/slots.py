@@ -26,6 +26,7 @@ from benchfsd.rows import (
     decode_slot,
     encode_slot,
     kind_prefix,
+    sequence_of_slot,
     session_of_slot_key,
     session_prefix,
     slot_key,
@@ -59,11 +60,11 @@ class Slots:
         value = self._rows.get(_key(group, call))
         if value is None:
             return None
-        answered, answer = decode_slot(value)
+        answered = sequence_of_slot(value)
         if call.sequence > answered:
             return None
         if call.sequence == answered:
-            return answer
+            return decode_slot(value)[1]
         raise RemoteError(
             Code.STALE_SEQUENCE,
             f"slot {call.slot} has answered call {answered}: call {call.sequence} came too late",
@@ -72,7 +73,7 @@ class Slots:
     def has_answered(self, group: int, call: Call) -> bool:
         """Whether the slot has the answer to this call, or to a later one."""
         value = self._rows.get(_key(group, call))
-        return value is not None and decode_slot(value)[0] >= call.sequence
+        return value is not None and sequence_of_slot(value) >= call.sequence
 
     def record(self, group: int, call: Call, answer: Answer) -> None:
         """Store the answer to a call, in place of the slot's last one."""

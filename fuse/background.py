@@ -6,17 +6,16 @@ import errno
 import os
 import select
 import signal
-import sys
 import time
 from pathlib import Path
 
 from benchfs.errors import error
 from benchfs.fuse import mounts
+from benchfs.spawn import log_tail, spawn
 
 READY_VARIABLE = "BENCHFS_MOUNT_READY_FD"
 START_SECONDS = 30.0
 WRITE_SECONDS = 30.0  # in which an unmounted process writes what is left
-LOG_TAIL_BYTES = 2000
 
 
 def start(path: Path, settings: str) -> int:
@@ -26,24 +25,9 @@ def start(path: Path, settings: str) -> int:
     """
     record = mounts.record(path)
     record.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    reader, writer = os.pipe()
-    log = os.open(record.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.set_inheritable(writer, True)
-    try:
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-m", "benchfs.fuse", settings],
-            {**os.environ, READY_VARIABLE: str(writer)},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-            ],
-            setsid=True,
-        )
-    finally:
-        os.close(writer)
-        os.close(log)
+    record.log.unlink(missing_ok=True)
+    arguments = ("-m", "benchfs.fuse", settings)
+    pid, reader = spawn(arguments, os.environ, READY_VARIABLE, record.log)
     try:
         heard = _hear(reader)
     finally:
@@ -54,7 +38,7 @@ def start(path: Path, settings: str) -> int:
     os.waitpid(pid, 0)
     if mounts.is_mounted(path):
         mounts.detach(path, lazy=True)
-    reason = heard or f"the process ended: {_tail(record.log)}"
+    reason = heard or f"the process ended: {log_tail(record.log)}"
     record.pid.unlink(missing_ok=True)
     record.log.unlink(missing_ok=True)
     raise error(errno.EIO, "mount", path, text=reason)
@@ -95,7 +79,3 @@ def _hear(reader: int) -> str:
             break
         heard += part
     return heard.decode(errors="replace").strip()
-
-
-def _tail(log: Path) -> str:
-    return " | ".join(log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").splitlines()[-3:])

@@ -6,26 +6,30 @@ attributes and pages for as long as it is told; what a call means is said in `be
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import itertools
 import os
 import stat
-from collections import Counter
 from collections.abc import Sequence
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT
 
 from benchfs.client import AsyncClient
+from benchfs.fuse.ahead import Ahead
+from benchfs.fuse.believed import Directories
 from benchfs.fuse.directories import OpenDirectory
+from benchfs.fuse.known import Known
+from benchfs.fuse.opening import Handle, How, how
 from benchfs.fuse.replies import answered, entry_of, space_of
-from benchfs.inode import READ, ROOT_INO, WRITE, FileType
+from benchfs.inode import FileType
 from benchfs.open_inodes import OpenInode
 from benchfs.rpc.messages import Attributes, RenameHow
 from benchfs.user import User
 
 MOST_READ_BYTES = 1024 * 1024
 _SPECIAL = {stat.S_IFIFO: FileType.FIFO, stat.S_IFSOCK: FileType.SOCKET}
-_WANTED = {os.O_RDONLY: READ, os.O_WRONLY: WRITE, os.O_RDWR: READ | WRITE}
 _HOW = {
     0: RenameHow.REPLACE,
     pyfuse3.RENAME_NOREPLACE: RenameHow.KEEP,
@@ -33,17 +37,6 @@ _HOW = {
 }
 _USER_XATTRS = b"user."
 DOTS = (b".", b"..")
-
-
-class _Handle:
-    """A file as one program opened it."""
-
-    __slots__ = ("appends", "opened", "writes")
-
-    def __init__(self, opened: OpenInode, *, writes: bool, appends: bool) -> None:
-        self.opened = opened
-        self.writes = writes
-        self.appends = appends
 
 
 class Operations(pyfuse3.Operations):
@@ -61,14 +54,18 @@ class Operations(pyfuse3.Operations):
         self._inodes = client.by_inode
         self._seconds = seconds
         self._writeback = writeback
-        self._lookups: Counter[int] = Counter()
-        self._last_handle = 0
-        self._files: dict[int, _Handle] = {}
+        clock = asyncio.get_running_loop().time
+        self._known = Known(self._inodes.timeout)
+        self._believed = Directories(seconds, clock)
+        self._ahead = Ahead(self._inodes.entries, seconds, clock)
+        self._handles = map(FileHandleT, itertools.count(1))
+        self._files: dict[int, Handle] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._buffers: list[bytearray] = []
 
     async def close(self) -> None:
         """Write what is left of files that were not released. Raises the first failure."""
+        await self._ahead.close()
         failure: OSError | None = None
         handles, self._files = self._files, {}
         for handle in handles.values():
@@ -85,18 +82,33 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
     ) -> EntryAttributes:
-        return self._known(await self._inodes.lookup(parent_inode, name))
+        believed = self._ahead.take(parent_inode, name)
+        if believed is None:
+            asked = self._believed.ask()
+            attributes = await self._inodes.lookup(parent_inode, name)
+            self._ahead.looked_up(parent_inode, name)
+            self._believed.learn(attributes, asked)
+            return self._entry(attributes)
+        self._known.looked_up(believed.attributes)
+        return entry_of(*believed)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
-        for ino, count in inode_list:
-            self._lookups[ino] -= count
-            if self._lookups[ino] <= 0:
-                del self._lookups[ino]
-                self._inodes.forget(ino)
+        for ino in self._known.forget(inode_list):
+            self._inodes.forget(ino)
 
     @answered
     async def getattr(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> EntryAttributes:
-        return entry_of(await self._inodes.attributes(inode), self._seconds)
+        believed = self._believed.find(inode)
+        if believed is not None:
+            return entry_of(*believed)
+        asked = self._believed.ask()
+        attributes = await self._inodes.attributes(inode)
+        self._believed.learn(attributes, asked)
+        opened = self._inodes.files.find(inode)
+        if opened is not None:
+            await self._known.drop_old_pages(opened, attributes)
+        self._known.told(attributes)
+        return entry_of(attributes, self._seconds)
 
     @answered
     async def setattr(
@@ -119,6 +131,8 @@ class Operations(pyfuse3.Operations):
         }
         if found is None or any(value is not None for value in change.values()):
             found = await self._inodes.set_attributes(inode, **change)
+        self._changed(inode)
+        self._known.told(found)
         return entry_of(found, self._seconds)
 
     @answered
@@ -149,14 +163,15 @@ class Operations(pyfuse3.Operations):
             )
         else:
             raise pyfuse3.FUSEError(errno.EPERM)  # devices
-        return self._known(made)
+        return self._made(parent_inode, made)
 
     @answered
     async def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: pyfuse3.RequestContext
     ) -> EntryAttributes:
         bits = stat.S_IMODE(mode)
-        return self._known(await self._inodes.make_directory(parent_inode, name, bits, _owner(ctx)))
+        made = await self._inodes.make_directory(parent_inode, name, bits, _owner(ctx))
+        return self._made(parent_inode, made)
 
     @answered
     async def symlink(
@@ -166,7 +181,8 @@ class Operations(pyfuse3.Operations):
         target: FileNameT,
         ctx: pyfuse3.RequestContext,
     ) -> EntryAttributes:
-        return self._known(await self._inodes.make_symlink(parent_inode, name, target, _owner(ctx)))
+        made = await self._inodes.make_symlink(parent_inode, name, target, _owner(ctx))
+        return self._made(parent_inode, made)
 
     @answered
     async def link(
@@ -176,19 +192,25 @@ class Operations(pyfuse3.Operations):
         new_name: FileNameT,
         ctx: pyfuse3.RequestContext,
     ) -> EntryAttributes:
-        return self._known(await self._inodes.link(inode, new_parent_inode, new_name))
+        linked = await self._inodes.link(inode, new_parent_inode, new_name)
+        self._changed(inode)
+        return self._made(new_parent_inode, linked)
 
     @answered
     async def unlink(
         self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
     ) -> None:
-        await self._inodes.unlink(parent_inode, name)
+        time_ns = await self._inodes.unlink(parent_inode, name)
+        self._believed.file_was_removed(parent_inode, time_ns)
+        self._ahead.changed(parent_inode)
+        self._ahead.name_changed(parent_inode, name)
 
     @answered
     async def rmdir(
         self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
     ) -> None:
         await self._inodes.remove_directory(parent_inode, name)
+        self._name_changed(parent_inode, name)
 
     @answered
     async def rename(  # noqa: PLR0917 (the kernel's request)
@@ -205,6 +227,9 @@ class Operations(pyfuse3.Operations):
         await self._inodes.rename(
             parent_inode_old, name_old, parent_inode_new, name_new, _HOW[flags]
         )
+        self._name_changed(parent_inode_old, name_old)
+        self._name_changed(parent_inode_new, name_new)
+        self._believed.forget_all()  # what was moved may be a directory
 
     # ------------------------------------------------------------ files
 
@@ -217,23 +242,26 @@ class Operations(pyfuse3.Operations):
         flags: FlagT,
         ctx: pyfuse3.RequestContext,
     ) -> tuple[FileInfo, EntryAttributes]:
+        way = how(flags, writeback=self._writeback)
         opened = await self._inodes.create(
             parent_inode,
             name,
             stat.S_IMODE(mode),
             _owner(ctx),
             exclusive=bool(flags & os.O_EXCL),
-            append=self._appends(flags),
+            append=way.appends,
         )
-        info = await self._opened(opened, flags)
-        return info, self._known(opened.inode.attributes)
+        self._believed.file_was_made(parent_inode, opened.inode.attributes)
+        self._ahead.changed(parent_inode)
+        info = await self._opened(opened, way)
+        return info, self._entry(opened.inode.attributes)
 
     @answered
     async def open(self, inode: InodeT, flags: FlagT, ctx: pyfuse3.RequestContext) -> FileInfo:
-        opened = await self._inodes.files.open(
-            inode, self._wanted(flags), append=self._appends(flags)
-        )
-        return await self._opened(opened, flags)
+        way = how(flags, writeback=self._writeback)
+        opened = await self._inodes.files.open(inode, way.wanted, append=way.appends)
+        self._known.opened(opened)
+        return await self._opened(opened, way)
 
     @answered
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
@@ -247,6 +275,7 @@ class Operations(pyfuse3.Operations):
     @answered
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
         handle = self._files[fh]
+        self._ahead.changed(handle.opened.ino)
         if handle.appends:
             return await handle.opened.append(buf)
         return await handle.opened.write(buf, off)
@@ -256,6 +285,7 @@ class Operations(pyfuse3.Operations):
         handle = self._files[fh]
         if handle.writes:
             await handle.opened.flush()
+            self._ahead.changed(handle.opened.ino)
 
     @answered
     async def release(self, fh: FileHandleT) -> None:
@@ -269,7 +299,7 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def opendir(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> FileHandleT:
-        handle = self._new_handle()
+        handle = next(self._handles)
         self._directories[handle] = OpenDirectory(self._inodes, inode)
         return handle
 
@@ -286,7 +316,7 @@ class Operations(pyfuse3.Operations):
             entry = entry_of(attributes, self._seconds)
             if not pyfuse3.readdir_reply(token, name, entry, cookie + 1):
                 return
-            self._lookups[attributes.ino] += 1
+            self._known.looked_up(attributes)
             cookie = len(DOTS) + directory.taken()
 
     @answered
@@ -316,6 +346,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> None:
         await self._inodes.set_xattr(inode, name, value)
+        self._changed(inode)
 
     @answered
     async def listxattr(
@@ -328,41 +359,43 @@ class Operations(pyfuse3.Operations):
         self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
     ) -> None:
         await self._inodes.remove_xattr(inode, name)
+        self._changed(inode)
 
     # ------------------------------------------------------------ inside
 
-    def _known(self, attributes: Attributes) -> EntryAttributes:
+    def _entry(self, attributes: Attributes) -> EntryAttributes:
         """A reply that makes the kernel know the inode, until it forgets it."""
-        if attributes.ino != ROOT_INO:
-            self._lookups[attributes.ino] += 1
+        self._known.looked_up(attributes)
         return entry_of(attributes, self._seconds)
 
-    def _wanted(self, flags: int) -> int:
-        wanted = _WANTED[flags & os.O_ACCMODE]
-        return READ | WRITE if self._writeback and wanted & WRITE else wanted
+    def _made(self, directory: int, attributes: Attributes) -> EntryAttributes:
+        """A reply to what made a name."""
+        self._changed(directory)
+        return self._entry(attributes)
 
-    def _appends(self, flags: int) -> bool:
-        """Whether what is written goes to the end, not where the kernel says."""
-        return bool(flags & os.O_APPEND) and not self._writeback
+    def _changed(self, ino: int) -> None:
+        """This mount changed an inode."""
+        self._believed.forget(ino)
+        self._ahead.changed(ino)
 
-    async def _opened(self, opened: OpenInode, flags: int) -> FileInfo:
-        wanted = self._wanted(flags)
+    def _name_changed(self, directory: int, name: bytes) -> None:
+        """This mount had a name removed, or stand for something else."""
+        self._changed(directory)
+        self._ahead.name_changed(directory, name)
+
+    async def _opened(self, opened: OpenInode, way: How) -> FileInfo:
         cached = opened.cached
-        if flags & os.O_TRUNC:
+        if way.truncates:
             try:
                 await opened.truncate(0)
+                self._ahead.changed(opened.ino)
             except BaseException:
                 await self._inodes.files.release(opened)
                 raise
-        handle = self._new_handle()
-        appends = self._appends(flags)
-        self._files[handle] = _Handle(opened, writes=bool(wanted & WRITE), appends=appends)
-        # where the kernel thinks the end is, others may have appended: it keeps no pages of that
-        return FileInfo(fh=handle, keep_cache=cached, direct_io=appends)
-
-    def _new_handle(self) -> FileHandleT:
-        self._last_handle += 1
-        return self._last_handle
+        handle = next(self._handles)
+        self._files[handle] = Handle(opened, way)
+        direct = way.goes_past_pages(opened.inode.attributes.mode)
+        return FileInfo(fh=handle, keep_cache=cached, direct_io=direct)
 
 
 def _owner(ctx: pyfuse3.RequestContext) -> User:

@@ -92,6 +92,7 @@ async def _serve(path: Path, on_ready: Callable[[], None]) -> None:
     async with asyncio.timeout(READY_SECONDS):
         found = await asyncio.to_thread(os.stat, path)
     tuning.read_ahead(found.st_dev)
+    tuning.collect_seldom()
     logger.info("mounted at %s", path)
     on_ready()
     await serving

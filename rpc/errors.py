@@ -5,6 +5,7 @@
     ├── LocalProtocolError   this side asked for something the protocol forbids
     ├── HandshakeError       versions do not overlap, or the cluster secret was not proved
     ├── ConnectionLostError  the connection ended while the call was in flight (maybe executed)
+    │   └── TurnedAwayError  it was accepted, and ended before the handshake: the peer is crowded
     ├── CallTimeoutError     the call's deadline passed without a reply (maybe executed)
     └── RemoteError          the peer answered with an ERROR frame: code, text, path, node, detail
 
@@ -42,6 +43,16 @@ class ConnectionLostError(RpcError):
         super().__init__(reason)
         self.reason = reason
         self.sent = sent
+
+
+class TurnedAwayError(ConnectionLostError):
+    """The peer accepted the connection and ended it within the handshake, without a reason.
+
+    That is what it does when too many shake hands at once: it may pass.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, sent=False)
 
 
 class CallTimeoutError(RpcError):

@@ -1,4 +1,4 @@
-"""HELLO: version negotiation and mutual proof of the cluster secret. No socket, no clock.
+"""HELLO: version negotiation, mutual proof of the cluster secret, who calls. No socket, no clock.
 
 HMAC-SHA256 challenge, both ways: each side proves that it knows the secret for the other's
 fresh nonce and its own, the role letter in front keeps one side's proof from being played
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hmac
 
+from benchfs.rpc.calls import Caller
 from benchfs.rpc.errors import HandshakeError
 from benchfs.rpc.messages import Hello, HelloReply, Prove
+from benchfs.rpc.transports.base import Peer
 
 VERSION_LEAST = 1
 VERSION_GREATEST = 1
@@ -94,3 +96,18 @@ class ServerHandshake:
         if prove.purpose not in PURPOSES:
             raise HandshakeError("unknown purpose of the connection")
         return self.hello
+
+
+def caller_of(hello: Hello, prove: Prove, peer: Peer, *, own_uid: int) -> Caller:
+    """Who calls, once the proof was right. HandshakeError for a node that is none.
+
+    Over TCP a client is who it says. Where the kernel knows who connected, its word counts; only
+    root may act for others there, as a mount does, and only root and `own_uid` may be a node.
+    """
+    if hello.role == "node" and peer.uid not in {None, 0, own_uid}:
+        raise HandshakeError("a node runs as the same user as the others")
+    if peer.uid and peer.gid is not None:
+        who = (peer.uid, peer.gid, peer.groups)
+    else:
+        who = (prove.uid, prove.gid, prove.groups)
+    return Caller(hello.client_id, hello.role, prove.purpose, *who)

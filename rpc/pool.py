@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from benchfs.rpc.connection import Connection
-from benchfs.rpc.errors import ConnectionLostError, HandshakeError, RpcError
+from benchfs.rpc.errors import ConnectionLostError, HandshakeError, RpcError, TurnedAwayError
 from benchfs.rpc.handshake import NONCE_BYTES, ClientHandshake
 from benchfs.rpc.transports.base import Transport
 
@@ -81,9 +81,9 @@ class Pool:
     async def connect(self, peer: Peer, purpose: str, *, timeout: float) -> Connection:
         """The connection to `peer` for `purpose`, opened if necessary.
 
-        Raises ConnectionLostError (nobody answers, with the reason of the last address tried)
-        or HandshakeError. When the backoff after a failure does not end within `timeout`
-        seconds, waits that long and raises the failure.
+        Raises ConnectionLostError (nobody answers, with the reason of the last address tried;
+        TurnedAwayError if that was crowded) or HandshakeError. When the backoff after a failure
+        does not end within `timeout` seconds, waits that long and raises the failure.
         """
         key = _Key(peer.node_id or ",".join(peer.addresses), purpose)
         found = self._ready.get(key)
@@ -127,8 +127,13 @@ class Pool:
             connection.goodbye("the client is closing")
             if connection.ended is None:
                 gone.append(event)
-        for event in gone:  # a link that closes ends within a bounded time
-            await event.wait()
+        try:
+            for event in gone:  # a link that closes ends within a bounded time
+                await event.wait()
+        except asyncio.CancelledError:
+            for connection in connections:
+                connection.abort("the client is closing")
+            raise
 
     # ------------------------------------------------------------ opening
 
@@ -228,6 +233,9 @@ class Pool:
                     groups=who.groups,
                     timeout=timeout,
                 )
+        except ConnectionLostError as exc:
+            connection_abort(connection, "the handshake failed")
+            raise TurnedAwayError(f"{address}: {exc.reason}") from exc
         except TimeoutError:
             connection_abort(connection, "connecting took too long")
             raise ConnectionLostError(f"{address}: connecting took too long", sent=False) from None

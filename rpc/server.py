@@ -32,7 +32,7 @@ from benchfs.rpc.frames import (
     Kind,
     encode,
 )
-from benchfs.rpc.handshake import NONCE_BYTES, ServerHandshake
+from benchfs.rpc.handshake import NONCE_BYTES, ServerHandshake, caller_of
 from benchfs.rpc.messages import (
     OPERATIONS,
     Code,
@@ -419,17 +419,10 @@ class ServerConnection(Channel):
 
     def _welcome(self, call_id: int, prove: Prove) -> None:
         hello = self._handshake.check(prove)
-        peer, identity = self.link.peer, self._server.identity
         if prove.purpose == "descriptors" and not self.link.passes_descriptors:
             raise HandshakeError("descriptors are passed on unix sockets only")
-        if hello.role == "node" and peer.uid not in {None, 0, os.geteuid()}:
-            raise HandshakeError("a node runs as the same user as the others")
-        # root may act for others (a mount does); for everybody else the kernel's word counts
-        if peer.uid and peer.gid is not None:
-            who = (peer.uid, peer.gid, peer.groups)
-        else:
-            who = (prove.uid, prove.gid, prove.groups)
-        self.caller = Caller(hello.client_id, hello.role, prove.purpose, *who)
+        identity = self._server.identity
+        self.caller = caller_of(hello, prove, self.link.peer, own_uid=os.geteuid())
         self._timer.cancel()
         self._reader.limits = LIMITS
         welcome = Welcome(

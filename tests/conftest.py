@@ -9,6 +9,7 @@ and reported as an error. Processes are known by an environment variable that th
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests import disks
 
 SESSION_VARIABLE = "BENCHFS_TEST_SESSION"
 # The engine that daemons and clients of the tests use: the suite passes with each.
@@ -39,12 +42,35 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Where no bytecode may be written beside the sources, let all processes share a place for it.
+
+    Otherwise each of the thousand daemons and commands that tests start compiles all it imports,
+    which takes longer than what it does. Workers inherit the place from the process before them.
+    """
+    if not sys.dont_write_bytecode or hasattr(config, "workerinput"):
+        return
+    place = tempfile.mkdtemp(prefix="bfs-bytecode-")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPYCACHEPREFIX", place)
+    patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    config.add_cleanup(patch.undo)
+    config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
 @pytest.fixture
 def short_tmp() -> Iterator[Path]:
     """Return a directory with a path short enough for unix sockets (108 bytes), removed after."""
     path = Path(tempfile.mkdtemp(prefix="bfs-"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of 48 MiB, where a test has the right to mount one."""
+    with disks.small(tmp_path, mib=48) as disk:
+        yield disk
 
 
 @pytest.fixture(scope="session", autouse=True)

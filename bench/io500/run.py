@@ -6,7 +6,6 @@ at its end, whatever happened.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,20 +20,12 @@ from benchfs.bench.io500.settings import HARD_FILE_BYTES, Settings
 from benchfs.bench.ior import document as ior_document
 from benchfs.bench.ior import run as ior
 from benchfs.bench.launch.base import RankLostError, Ranks, StoppedError
-from benchfs.bench.launch.choose import launch
 from benchfs.bench.mdtest import document as mdtest_document
 from benchfs.bench.mdtest import run as mdtest
+from benchfs.bench.measurement import measure_on_ranks
 from benchfs.bench.samples import Latencies, Timeline
 
 GIB = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What every rank is given."""
-
-    target: Target
-    settings: Settings
 
 
 @dataclass(slots=True)
@@ -57,24 +48,13 @@ def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome
 
     Raises OSError if it could not begin.
     """
-    return launch(program, Job(target, settings), tasks)
+    return measure_on_ranks(measure, target, settings, tasks)
 
 
-async def program(ranks: Ranks, job: Job) -> Outcome | None:
-    """What every rank does."""
-    backend = job.target.make()
-    try:
-        outcome = await _measure(ranks, backend, job)
-        return outcome if ranks.rank == 0 else None
-    finally:
-        with contextlib.suppress(OSError):  # errors of the files were met at their close
-            await backend.close()
-
-
-async def _measure(ranks: Ranks, backend: Backend, job: Job) -> Outcome:
-    settings = job.settings
+async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) -> Outcome:
+    """All phases over a backend. Raises OSError if it cannot begin."""
     company = await meet(ranks, backend)
-    outcome = Outcome(settings, job.target.backend, company.hosts, company.processes, time.time())
+    outcome = Outcome(settings, api, company.hosts, company.processes, time.time())
 
     async def make_directories() -> None:
         if ranks.rank == 0:

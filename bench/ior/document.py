@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from benchfs.bench.detail import Json, phase_detail, ranks_detail
+from benchfs.bench.detail import Json, ranks_detail, ranks_phase_detail
 from benchfs.bench.ior.phase import CHECK
 from benchfs.bench.ior.result import MIB, Outcome, Phase
 from benchfs.bench.ior.text import options, spread
@@ -148,25 +148,11 @@ def _summary(outcome: Outcome, access: str) -> Section:
 
 def detail(phase: Phase) -> Section:
     """A phase, for reports."""
-    return phase_detail(
+    return ranks_phase_detail(
+        phase,
         name=phase.access,
-        iteration=phase.iteration,
         unit="MiB/s",
         value=phase.mib_s,
         seconds=phase.total_s,
         timeline=[(at, amount / MIB) for at, amount in phase.timeline.rates()],
-        latencies=phase.latencies,
-        counters=phase.counters,
-        nodes=phase.nodes,
-        clients=[
-            {
-                "rank": part.rank,
-                "source": part.source,
-                "amount": part.bytes,
-                "seconds": part.moving.end - part.moving.start,
-                "cpu_s": part.cpu_seconds,
-                "errors": part.errors,
-            }
-            for part in phase.parts
-        ],
     )

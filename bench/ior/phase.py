@@ -10,15 +10,15 @@ import contextlib
 import errno
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchfs.bench.backends.base import Backend, Counters, OpenFile
+from benchfs.bench.backends.base import Backend, OpenFile
 from benchfs.bench.ior.order import Offsets
 from benchfs.bench.ior.settings import Settings
 from benchfs.bench.launch.base import Ranks
+from benchfs.bench.outcome import RankPart
 from benchfs.bench.pattern import Pattern
-from benchfs.bench.samples import Latencies, Timeline
 
 WRITE, READ, CHECK = "write", "read", "check"
 
@@ -31,32 +31,26 @@ class Span(NamedTuple):
 
 
 NO_SPAN = Span(0.0, 0.0)
-NO_COUNTERS = Counters()
 
 
 @dataclass(slots=True)
-class Part:
-    """What one rank did in a phase.
+class Part(RankPart):
+    """What one rank did in a phase: bytes and transfers. `errors` counts transfers."""
 
-    `source`: whose data. `stonewall`: seconds and bytes when the deadline came, None if it did
-    not. `errors`: transfers read with other bytes than were written. `failure`: what ended the
-    rank's part early; its other figures are up to there.
-    """
-
-    rank: int
-    source: int
     opening: Span = NO_SPAN
     moving: Span = NO_SPAN
     closing: Span = NO_SPAN
     transfers: int = 0
     bytes: int = 0
-    errors: int = 0
-    stonewall: tuple[float, int] | None = None
-    cpu_seconds: float = 0.0
-    latencies: Latencies = field(default_factory=Latencies)
-    timeline: Timeline = field(default_factory=Timeline)
-    counters: Counters = NO_COUNTERS
-    failure: str = ""
+
+    @property
+    def amount(self) -> int:
+        return self.bytes
+
+    @property
+    def seconds(self) -> float:
+        """While transfers were made."""
+        return self.moving.end - self.moving.start
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from benchfs.bench.backends.base import Counters, NodeFigures
+from benchfs.bench.backends.base import NodeFigures
 from benchfs.bench.ior.phase import Part
 from benchfs.bench.ior.settings import Settings
-from benchfs.bench.samples import Latencies, Timeline
+from benchfs.bench.outcome import RanksPhase, RunOutcome
 
 MIB = 1 << 20
 
@@ -26,8 +26,8 @@ class Stonewall:
         return self.bytes / MIB / self.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase(RanksPhase[Part]):
     """One access of one repetition; the columns of IOR's table.
 
     The times are from the first rank's start to the last rank's end. `latency_s`: the mean
@@ -35,7 +35,6 @@ class Phase:
     """
 
     access: str
-    iteration: int
     bytes: int
     transfers: int
     latency_s: float
@@ -43,10 +42,7 @@ class Phase:
     move_s: float
     close_s: float
     total_s: float
-    errors: int
     stonewall: Stonewall | None
-    parts: Sequence[Part]
-    nodes: Sequence[tuple[NodeFigures, NodeFigures]]
 
     @property
     def mib_s(self) -> float:
@@ -57,21 +53,6 @@ class Phase:
     def operations_s(self) -> float:
         """Transfers a second while transfers were made."""
         return self.transfers / self.move_s if self.move_s else 0.0
-
-    @property
-    def latencies(self) -> Latencies:
-        """Of all ranks."""
-        return Latencies.sum(part.latencies for part in self.parts)
-
-    @property
-    def timeline(self) -> Timeline:
-        """Bytes of all ranks."""
-        return Timeline.sum(part.timeline for part in self.parts)
-
-    @property
-    def counters(self) -> Counters:
-        """Sums over the clients."""
-        return Counters.sum([part.counters for part in self.parts])
 
 
 def summed(
@@ -84,21 +65,20 @@ def summed(
     spans = [[getattr(part, name) for part in parts] for name in ("opening", "moving", "closing")]
     times = [max(s.end for s in steps) - min(s.start for s in steps) for steps in spans]
     transfers = sum(part.transfers for part in parts)
-    moved_s = sum(part.moving.end - part.moving.start for part in parts)
+    moved_s = sum(part.seconds for part in parts)
     return Phase(
-        access,
-        iteration,
-        sum(part.bytes for part in parts),
-        transfers,
-        moved_s / transfers if transfers else 0.0,
-        times[0],
-        times[1],
-        times[2],
-        max(s.end for s in spans[2]) - min(s.start for s in spans[0]),
-        sum(part.errors for part in parts),
-        _stonewall(parts),
-        tuple(parts),
-        tuple(nodes),
+        iteration=iteration,
+        parts=tuple(parts),
+        nodes=tuple(nodes),
+        access=access,
+        bytes=sum(part.bytes for part in parts),
+        transfers=transfers,
+        latency_s=moved_s / transfers if transfers else 0.0,
+        open_s=times[0],
+        move_s=times[1],
+        close_s=times[2],
+        total_s=max(s.end for s in spans[2]) - min(s.start for s in spans[0]),
+        stonewall=_stonewall(parts),
     )
 
 
@@ -111,33 +91,15 @@ def _stonewall(parts: Sequence[Part]) -> Stonewall | None:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """A whole run, as far as it came. `hosts`: each rank's machine, `processes` its process.
+class Outcome(RunOutcome[Settings, Phase]):
+    """A whole run of IOR. `removed`: seconds that removing the files took, by repetition."""
 
-    `removed`: seconds that removing the files took, by repetition. `failure`: why there is not
-    more, with what `failed` phase and what its ranks had done until then.
-    """
-
-    settings: Settings
-    api: str
-    hosts: Sequence[str]
-    processes: Sequence[int]
-    began: float
-    ended: float
-    phases: list[Phase]
-    removed: list[float]
-    failure: str = ""
-    failed: Phase | None = None
+    removed: list[float] = field(default_factory=list, kw_only=True)
 
     @property
     def tasks_per_host(self) -> int:
         """Of the host of rank 0, as IOR counts them."""
         return list(self.hosts).count(self.hosts[0])
-
-    @property
-    def errors(self) -> int:
-        """Transfers that were read with other bytes than were written."""
-        return sum(phase.errors for phase in self.phases)
 
     def of(self, access: str) -> list[Phase]:
         """The repetitions of an access."""

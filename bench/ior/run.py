@@ -10,28 +10,19 @@ import contextlib
 import posixpath
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from benchfs.bench.backends.base import Backend
 from benchfs.bench.backends.choose import Target
-from benchfs.bench.gathering import figures, meet, paired, together
+from benchfs.bench.gathering import all_parts, meet, together
 from benchfs.bench.ior.order import sources
 from benchfs.bench.ior.phase import CHECK, READ, WRITE, Part, Task, Worker
 from benchfs.bench.ior.result import Outcome, summed
 from benchfs.bench.ior.settings import Settings, read_status, write_status
 from benchfs.bench.launch.base import RankLostError, Ranks, StoppedError
-from benchfs.bench.launch.choose import launch
+from benchfs.bench.measurement import measure_on_ranks
 from benchfs.bench.pattern import Pattern
 
 CHECK_SHIFT = 2  # IOR checks what was written from two nodes further
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What every rank is given."""
-
-    target: Target
-    settings: Settings
 
 
 def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome | None:
@@ -39,18 +30,7 @@ def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome
 
     Raises OSError if it could not begin, ValueError for settings that do not fit the ranks.
     """
-    return launch(program, Job(target, settings), tasks)
-
-
-async def program(ranks: Ranks, job: Job) -> Outcome | None:
-    """What every rank does."""
-    backend = job.target.make()
-    try:
-        outcome = await measure(ranks, backend, job.target.backend, job.settings)
-        return outcome if ranks.rank == 0 else None
-    finally:
-        with contextlib.suppress(OSError):  # errors of the files were met at their close
-            await backend.close()
+    return measure_on_ranks(measure, target, settings, tasks)
 
 
 async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) -> Outcome:
@@ -65,7 +45,7 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
         signature = settings.signature
     pattern = Pattern(settings.transfer, settings.packet, signature)
     worker = Worker(settings, ranks, backend, pattern)
-    outcome = Outcome(settings, api, company.hosts, company.processes, time.time(), 0.0, [], [])
+    outcome = Outcome(settings, api, company.hosts, company.processes, time.time())
     run_of_rank = _Run(ranks, backend, settings, worker, outcome)
     try:
         for repetition in range(settings.repetitions):
@@ -144,13 +124,11 @@ class _Run:
 
     async def _phase(self, tasks: Sequence[Task], repetition: int) -> list[Part]:
         """Everybody's parts of one phase; the outcome has its sum."""
-        before = await figures(self._ranks, self._backend)
-        parts = await self._ranks.exchange(await self._worker.run(tasks[self._ranks.rank]))
-        after = await figures(self._ranks, self._backend)
-        phase = summed(tasks[0].access, repetition, parts, paired(before, after))
-        failed = [part for part in parts if part.failure]
-        if failed:
-            self._outcome.failure = f"{phase.access}: rank {failed[0].rank}: {failed[0].failure}"
+        work = self._worker.run(tasks[self._ranks.rank])
+        parts, nodes = await all_parts(self._ranks, self._backend, work)
+        phase = summed(tasks[0].access, repetition, parts, nodes)
+        if phase.failure:
+            self._outcome.failure = f"{phase.access}: {phase.failure}"
             self._outcome.failed = phase
         else:
             self._outcome.phases.append(phase)

@@ -39,6 +39,15 @@ def launched(environment: Mapping[str, str] = os.environ) -> bool:
     return "SLURM_STEP_ID" in environment and tasks.isdigit() and int(tasks) > 1
 
 
+def started(environment: Mapping[str, str] = os.environ) -> int:
+    """How many ranks the launcher says that it started; 1 where it says nothing."""
+    names = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
+    if "SLURM_STEP_ID" in environment:
+        names.append("SLURM_NTASKS")
+    said = next((environment[name] for name in names if name in environment), "1")
+    return int(said) if said.isdigit() else 1
+
+
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process, started by a launcher, is the one that speaks: rank 0."""
     names = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
@@ -71,11 +80,16 @@ def run(program: Program[Job, Result], job: Job, tasks: int | None) -> Result | 
     """Run `program` on the first `tasks` ranks, None: on all; what it returned on rank 0.
 
     None on all other ranks. A rank that fails ends them all, with its words on standard error.
-    Raises ValueError if there are fewer ranks, ModuleNotFoundError without mpi4py.
+    Raises ValueError if there are fewer ranks, ModuleNotFoundError without mpi4py, OSError if MPI
+    does not see the others that the launcher started.
     """
     from mpi4py import MPI  # noqa: PLC0415 (optional, and importing it starts MPI)
 
     world = MPI.COMM_WORLD
+    if world.Get_size() == 1 < started():
+        # Each would run the whole benchmark, and the figures of one would be taken for all.
+        text = "the MPI of mpi4py is not the launcher's: try srun --mpi=pmix, or another mpirun"
+        raise OSError(f"{started()} ranks were started, and MPI knows of one: {text}")
     if tasks is not None and not 1 <= tasks <= world.Get_size():
         raise ValueError(f"{tasks} tasks: the launcher started {world.Get_size()} ranks")
     takes_part = tasks is None or world.Get_rank() < tasks

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from benchfs.bench.detail import Json, phase_detail, ranks_detail
+from benchfs.bench.detail import Json, ranks_detail, ranks_phase_detail
 from benchfs.bench.mdtest.result import Outcome, Phase
 
 
@@ -53,25 +53,11 @@ def summary(operation: str, rates: Sequence[float]) -> Json:
 
 def detail(phase: Phase) -> dict[str, Json]:
     """A phase, for reports."""
-    return phase_detail(
+    return ranks_phase_detail(
+        phase,
         name=phase.operation,
-        iteration=phase.iteration,
         unit="ops/s",
         value=phase.rate,
         seconds=phase.seconds,
         timeline=phase.timeline.rates(),
-        latencies=phase.latencies,
-        counters=phase.counters,
-        nodes=phase.nodes,
-        clients=[
-            {
-                "rank": part.rank,
-                "source": part.source,
-                "amount": part.items,
-                "seconds": part.seconds,
-                "cpu_s": part.cpu_seconds,
-                "errors": part.errors,
-            }
-            for part in phase.parts
-        ],
     )

@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from benchfs.bench.backends.base import Backend, Counters
+from benchfs.bench.backends.base import Backend
 from benchfs.bench.launch.base import Ranks
 from benchfs.bench.mdtest.settings import Settings
 from benchfs.bench.mdtest.tree import RENAMED, Tree
+from benchfs.bench.outcome import RankPart
 from benchfs.bench.pattern import Pattern
-from benchfs.bench.samples import Latencies, Timeline
-
-NO_COUNTERS = Counters()
 
 TREE_CREATION = "Tree creation"
 TREE_REMOVAL = "Tree removal"
@@ -41,24 +39,15 @@ Act = Callable[[int, str], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Part:
-    """What one rank did in a phase.
+class Part(RankPart):
+    """What one rank did in a phase: `seconds` from the barrier to the end of its work."""
 
-    `source`: whose items. `seconds` from the barrier to the end of this rank's work. `stonewall`:
-    seconds and items when the deadline came, None if it did not. `failure`: what ended it early.
-    """
-
-    rank: int
-    source: int
     items: int = 0
     seconds: float = 0.0
-    errors: int = 0
-    stonewall: tuple[float, int] | None = None
-    cpu_seconds: float = 0.0
-    latencies: Latencies = field(default_factory=Latencies)
-    timeline: Timeline = field(default_factory=Timeline)
-    counters: Counters = NO_COUNTERS
-    failure: str = ""
+
+    @property
+    def amount(self) -> int:
+        return self.items
 
 
 class Worker:

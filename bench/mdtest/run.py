@@ -9,28 +9,19 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from benchfs.bench.backends.base import Backend
 from benchfs.bench.backends.choose import Target
-from benchfs.bench.gathering import figures, meet, paired, together
+from benchfs.bench.gathering import all_parts, meet, together
 from benchfs.bench.launch.base import RankLostError, Ranks, StoppedError
-from benchfs.bench.launch.choose import launch
 from benchfs.bench.mdtest import phase as phases
 from benchfs.bench.mdtest.phase import Worker
 from benchfs.bench.mdtest.result import Outcome, Phase
 from benchfs.bench.mdtest.settings import Settings, read_status, write_status
 from benchfs.bench.mdtest.tree import Tree
+from benchfs.bench.measurement import measure_on_ranks
 
 CREATIONS = frozenset({phases.FILE_CREATION, phases.DIRECTORY_CREATION})
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What every rank is given."""
-
-    target: Target
-    settings: Settings
 
 
 def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome | None:
@@ -38,24 +29,13 @@ def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome
 
     Raises OSError if it could not begin, ValueError for settings that do not fit the ranks.
     """
-    return launch(program, Job(target, settings), tasks)
-
-
-async def program(ranks: Ranks, job: Job) -> Outcome | None:
-    """What every rank does."""
-    backend = job.target.make()
-    try:
-        outcome = await measure(ranks, backend, job.target.backend, job.settings)
-        return outcome if ranks.rank == 0 else None
-    finally:
-        with contextlib.suppress(OSError):  # errors of the files were met at their close
-            await backend.close()
+    return measure_on_ranks(measure, target, settings, tasks)
 
 
 async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) -> Outcome:
     """The test over a backend, connected or not. Raises OSError if it cannot begin."""
     company = await meet(ranks, backend)
-    outcome = Outcome(settings, api, company.hosts, company.processes, time.time(), 0.0, [])
+    outcome = Outcome(settings, api, company.hosts, company.processes, time.time())
     outcome.items = settings.created or settings.total
 
     async def look() -> None:
@@ -113,14 +93,12 @@ async def _iterate(
     if settings.create:
         await together(ranks, make_bases)
     for operation in operations(settings):
-        before = await figures(ranks, backend)
-        parts = await ranks.exchange(await worker.run(operation, tree, outcome.items))
-        after = await figures(ranks, backend)
-        phase = Phase(operation, iteration, parts, paired(before, after))
-        failed = [part for part in parts if part.failure]
-        if failed:
+        work = worker.run(operation, tree, outcome.items)
+        parts, nodes = await all_parts(ranks, backend, work)
+        phase = Phase(operation, iteration=iteration, parts=parts, nodes=nodes)
+        if phase.failure:
             outcome.failed = phase
-            raise StoppedError(f"{operation}: rank {failed[0].rank}: {failed[0].failure}")
+            raise StoppedError(f"{operation}: {phase.failure}")
         outcome.phases.append(phase)
         if operation in CREATIONS and settings.deadline:
             outcome.items = max(part.items for part in parts)

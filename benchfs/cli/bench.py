@@ -10,21 +10,23 @@ from typing import Annotated
 import typer
 
 from benchfs.bench import floor as floors
-from benchfs.bench import md as mds
 from benchfs.cli.bench_compare import compare
 from benchfs.cli.bench_io500 import io500
 from benchfs.cli.bench_ior import ior
+from benchfs.cli.bench_md import md
 from benchfs.cli.bench_mdtest import mdtest
+from benchfs.cli.bench_rpc import rpc
 from benchfs.cli.bench_scale import scale
-from benchfs.cli.output import ClusterOption, JsonOption, run, say_json, table
-from benchfs.cli.sizes import parse_size
+from benchfs.cli.output import JsonOption, say_json, table
 
 app = typer.Typer(help="Measure the cluster, and the floor of this machine.", no_args_is_help=True)
 app.command("ior")(ior)
+app.command("md")(md)
 app.command("mdtest")(mdtest)
 app.command("io500")(io500)
 app.command("compare")(compare)
 app.command("scale")(scale)
+app.command("rpc")(rpc)
 
 
 @app.command()
@@ -57,30 +59,3 @@ def floor(
 def speed(value: float, unit: str) -> str:
     """A figure with its unit."""
     return f"{value:,.0f} {unit}"
-
-
-@app.command()
-def md(
-    operations: Annotated[int, typer.Option("-n", min=1, help="Operations of each phase.")] = 8000,
-    tasks: Annotated[int, typer.Option(min=1, max=4096, help="Operations at a time.")] = 32,
-    small: Annotated[str, typer.Option(help="Bytes of a small file.")] = "4k",
-    large: Annotated[str, typer.Option(help="Bytes of the file read at random.")] = "64m",
-    local_reads: Annotated[bool, typer.Option(help="Read chunks of this host directly.")] = False,
-    cluster: ClusterOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Metadata and small files like mdtest: create, stat, unlink, store, load, random reads."""
-    try:
-        settings = mds.Settings(
-            operations, tasks, parse_size(large), parse_size(small), local_reads
-        )
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from None
-    rates = run(mds.run(cluster, settings))
-    if json:
-        say_json({"settings": asdict(settings), "rates": [asdict(rate) for rate in rates]})
-        return
-    table(
-        ("operation", "rate", "seconds"),
-        [(rate.name, speed(rate.per_s, "/s"), f"{rate.seconds:.3f}") for rate in rates],
-    )

@@ -18,7 +18,6 @@ from benchfs.bench.ior.run import run
 from benchfs.bench.ior.text import text
 from benchfs.bench.surroundings import machine, surroundings, version
 from benchfs.cli.bench_output import (
-    MOST_STATUS,
     TASKS_HELP,
     BackendOption,
     LocalReadsOption,
@@ -26,10 +25,11 @@ from benchfs.cli.bench_output import (
     checked,
     command_line,
     json_text,
+    leave,
     save_report,
     size,
 )
-from benchfs.cli.output import ClusterOption, JsonOption, fail, note, say
+from benchfs.cli.output import ClusterOption, JsonOption, note, say
 
 
 def ior(
@@ -133,11 +133,7 @@ def _show(outcome: Outcome, form: str, summary_file: str, report: Path | None) -
     else:
         say(shown)
     save_report(report, found)
-    if outcome.failure:
-        raise fail(f"incomplete, {len(outcome.phases)} phases are shown: {outcome.failure}")
-    if outcome.errors:
-        note(f"benchfs: {outcome.errors} transfers were read with other bytes than were written")
-        raise typer.Exit(min(outcome.errors, MOST_STATUS))
+    leave(outcome, "transfers")
 
 
 def _document(outcome: Outcome) -> dict[str, Json]:

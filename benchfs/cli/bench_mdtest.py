@@ -15,7 +15,6 @@ from benchfs.bench.mdtest.settings import Settings
 from benchfs.bench.mdtest.text import text
 from benchfs.bench.surroundings import machine, surroundings, version
 from benchfs.cli.bench_output import (
-    MOST_STATUS,
     BackendOption,
     LocalReadsOption,
     ReportOption,
@@ -23,10 +22,11 @@ from benchfs.cli.bench_output import (
     checked,
     command_line,
     json_text,
+    leave,
     save_report,
     size,
 )
-from benchfs.cli.output import ClusterOption, JsonOption, fail, note, say
+from benchfs.cli.output import ClusterOption, JsonOption, say
 
 
 def mdtest(
@@ -103,8 +103,4 @@ def _show(outcome: Outcome, report: Path | None, *, json: bool) -> None:
     found = document(outcome, version(), command, machine(), surroundings())
     say(json_text(found) if json else "\n".join(text(outcome, version(), command)))
     save_report(report, found)
-    if outcome.failure:
-        raise fail(f"incomplete, {len(outcome.phases)} phases are shown: {outcome.failure}")
-    if outcome.errors:
-        note(f"benchfs: {outcome.errors} files were read with other bytes than were written")
-        raise typer.Exit(min(outcome.errors, MOST_STATUS))
+    leave(outcome, "files")

@@ -15,8 +15,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from benchfs.bench.detail import Json
+from benchfs.bench.outcome import AnyPhase, AnySettings, RunOutcome
 from benchfs.bench.sizes import parse_size
-from benchfs.cli.output import note, say
+from benchfs.cli.output import fail, note, say
 
 Result = TypeVar("Result")
 MOST_STATUS = 255  # of a process; more errors than that are this many
@@ -58,6 +59,15 @@ def checked(make: Callable[[], Result]) -> Result:
 def json_text(document: dict[str, Json]) -> str:
     """One valid JSON document: no infinities, no NaN."""
     return json.dumps(document, indent=2, allow_nan=False)
+
+
+def leave(outcome: RunOutcome[AnySettings, AnyPhase], what: str) -> None:
+    """How a run went is the exit status. `what` was compared with what had been written."""
+    if outcome.failure:
+        raise fail(f"incomplete, {len(outcome.phases)} phases are shown: {outcome.failure}")
+    if outcome.errors:
+        note(f"benchfs: {outcome.errors} {what} were read with other bytes than were written")
+        raise typer.Exit(min(outcome.errors, MOST_STATUS))
 
 
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,4 +1,4 @@
-"""`benchfs bench scale`: the same work on clusters of several sizes on this host."""
+"""`benchfs bench scale`: the same work on clusters of several sizes, on this host or simulated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchfs.bench.floor import default_directory
 from benchfs.bench.scale import Size, Work, measure, parse_nodes
 from benchfs.bench.surroundings import surroundings
 from benchfs.cli.bench_output import TASKS_HELP, checked, columns, command_line, size
-from benchfs.cli.output import JsonOption, fail, note, say_json
+from benchfs.cli.output import JsonOption, fail, note, say, say_json
 
 
 def scale(
@@ -26,9 +26,22 @@ def scale(
     directory: Annotated[
         Path | None, typer.Option(help="Where the data goes; default: memory, if there is some.")
     ] = None,
+    simulate: Annotated[
+        str | None,
+        typer.Option(metavar="N,N", help="Count requests of simulated clusters instead."),
+    ] = None,
+    offered: Annotated[float, typer.Option(help="Simulated: operations/s of all clients.")] = 1e4,
+    seed: Annotated[int, typer.Option(help="Simulated: the same one, the same figures.")] = 1,
     json: JsonOption = False,
 ) -> None:
-    """Bandwidth and metadata with more and more nodes: medians, and in brackets to the first."""
+    """Bandwidth and metadata with more and more nodes: medians, and in brackets to the first.
+
+    With --simulate no daemon is started: all nodes are in this process, with links in memory and
+    virtual time, and what is shown is what each operation costs and what load each node gets.
+    """
+    if simulate is not None:
+        _simulate(simulate, offered, seed, directory, json=json)
+        return
     counts = checked(lambda: parse_nodes(nodes))
     work = checked(lambda: Work(tasks, size(block, "-b"), items, repetitions))
     found: list[Size] = []
@@ -75,3 +88,46 @@ def _table(found: list[Size]) -> None:
         ("nodes", *(f"{name} {units[name]}" for name in names)),
         [(str(one.nodes), *(cell(one, name) for name in names)) for one in found],
     )
+
+
+def _simulate(
+    text: str, per_second: float, seed: int, directory: Path | None, *, json: bool
+) -> None:
+    # Not imported before it is wanted: it draws in the daemon.
+    from benchfs.bench.simulate import run  # noqa: PLC0415
+    from benchfs.bench.simulate.load import Offered  # noqa: PLC0415
+    from benchfs.bench.simulate.text import tables  # noqa: PLC0415
+
+    counts = checked(lambda: run.parse_sizes(text))
+    offered = checked(lambda: Offered(per_second=per_second))
+    found: list[run.Size] = []
+    failure = ""
+    with tempfile.TemporaryDirectory(dir=directory or default_directory()) as place:
+        try:
+            for one in run.simulate(counts, offered, Path(place), seed):
+                found.append(one)
+                note(f"{one.nodes} nodes: simulated in {one.seconds:.1f} s")
+        except OSError as exc:
+            failure = f"incomplete, {len(found)} of {len(counts)} sizes are shown: {exc}"
+    beyond = run.beyond(found)
+    if json:
+        say_json(
+            {
+                "Command line": " ".join(command_line()),
+                "offered": asdict(offered),
+                "seed": seed,
+                "sizes": [asdict(one) for one in found],
+                "beyond": beyond,
+                "failure": failure or None,
+                "surroundings": surroundings(),
+            }
+        )
+    elif found:
+        for table in tables(found):
+            say(f"{table.heading}:")
+            columns(table.titles, table.rows)
+            say("")
+    if beyond:
+        failure = "; ".join(filter(None, [failure, "these grow, and should not:", *beyond]))
+    if failure:
+        raise fail(failure)

@@ -26,6 +26,7 @@ LEAST_FILES = 640
 FUSE_DEVICE = Path("/dev/fuse")
 RDMA_DEVICES = Path("/sys/class/infiniband")
 UCX_LIBRARY = "libucp.so.0"
+OLDEST_UCX = (1, 13)
 
 Version = tuple[int, int, int]
 
@@ -161,7 +162,11 @@ def ucx_library(version: Version | None) -> Check:
     """Whether UCX is installed."""
     if version is None:
         return ok("UCX", f"no {UCX_LIBRARY}", "only RDMA needs it: apt-get install libucx0")
-    return ok("UCX", "version " + ".".join(map(str, version)))
+    seen = "version " + ".".join(map(str, version))
+    if version < OLDEST_UCX:
+        oldest = ".".join(map(str, OLDEST_UCX))
+        return warning("UCX", seen, f'transport = "ucx" needs {oldest} or newer: see docs/UCX.md')
+    return ok("UCX", seen)
 
 
 def rdma_devices(place: Path = RDMA_DEVICES) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from benchfs import instancedir
@@ -19,8 +18,10 @@ from benchfs.diagnosis.check import Check, ok, problem, warning
 from benchfs.errors import BenchFSError
 from benchfs.instance import running_nodes
 from benchfs.rpc.messages import StatusReply
+from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
 from benchfs.settings import ClientSettings, load
+from benchfs.version import installed_version
 
 # How long a node may take to answer, where the settings allow more.
 ANSWER_SECONDS = 5.0
@@ -35,7 +36,10 @@ async def check_cluster(cluster: str | None) -> list[Check]:
         settings = load({"cluster": cluster})
     except BenchFSError as exc:
         return [problem("settings", str(exc), "correct it, or remove it")]
-    own = transport(choose(settings.transport).summary)
+    try:
+        own = transport(choose(settings.transport).summary)
+    except TransportUnavailableError as exc:
+        return [problem("transport", exc.strerror or str(exc), 'or set transport = "auto"')]
     if settings.cluster is None:
         places = instancedir.all_instances()
         running = [place for place in places if running_nodes(place)]
@@ -102,7 +106,7 @@ def check_nodes(statuses: Sequence[NodeStatus]) -> list[Check]:
         found = [answers(status)]
         if (reply := status.reply) is not None:
             found += [
-                version(reply.version, metadata.version("benchfs")),
+                version(reply.version, installed_version()),
                 transport(reply.transport),
                 space(reply),
                 clock(status.skew_ns, status.round_trip_ns),

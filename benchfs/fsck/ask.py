@@ -22,6 +22,8 @@ from benchfs.rpc.messages import (
     ListParts,
     ListPending,
     ListPendingReply,
+    MarkInodes,
+    MarkInodesReply,
     PendingRecord,
     Repair,
     RepairReply,
@@ -30,6 +32,9 @@ from benchfs.rpc.messages import (
 )
 
 Answer = TypeVar("Answer")
+Place = TypeVar("Place")
+Page = TypeVar("Page")
+FIRST_ENTRY = (0, b"")
 LAST_CHUNK = 2**32 - 1
 
 
@@ -84,59 +89,64 @@ class Questions:
 
     # ------------------------------------------------------------------------- pages
 
-    async def inodes(self, group: int, share: int, shares: int) -> AsyncIterator[ListInodesReply]:
+    async def _pages(
+        self,
+        first: Place,
+        ask: Callable[[Place], Awaitable[Page]],
+        behind: Callable[[Page], Place | None],
+    ) -> AsyncIterator[Page]:
+        """All pages from a place on; `behind` a page is the place of the next, or None."""
+        place: Place | None = first
+        while place is not None:
+            page = await ask(place)
+            yield page
+            place = behind(page)
+
+    def inodes(self, group: int, share: int, shares: int) -> AsyncIterator[ListInodesReply]:
         """The inodes at home in a group."""
-        after = 0
-        while True:
-            page = await self._group(group, ListInodes(after, share, shares), ListInodesReply)
-            yield page
-            if not page.next:
-                return
-            after = page.next
 
-    async def parts(self, group: int, share: int, shares: int) -> AsyncIterator[ListInodesReply]:
+        def ask(after: int) -> Awaitable[ListInodesReply]:
+            return self._group(group, ListInodes(after, share, shares), ListInodesReply)
+
+        return self._pages(0, ask, lambda page: page.next or None)
+
+    def parts(self, group: int, share: int, shares: int) -> AsyncIterator[ListInodesReply]:
         """A group's parts of directories at home elsewhere."""
-        after = 0
-        while True:
-            page = await self._group(group, ListParts(after, share, shares), ListInodesReply)
-            yield page
-            if not page.next:
-                return
-            after = page.next
 
-    async def entries(self, group: int, share: int, shares: int) -> AsyncIterator[ListEntriesReply]:
+        def ask(after: int) -> Awaitable[ListInodesReply]:
+            return self._group(group, ListParts(after, share, shares), ListInodesReply)
+
+        return self._pages(0, ask, lambda page: page.next or None)
+
+    def entries(self, group: int, share: int, shares: int) -> AsyncIterator[ListEntriesReply]:
         """A group's entries that have to do with a share of the inodes."""
-        parent, after = 0, b""
-        while True:
-            request = ListEntries(parent, after, share, shares)
-            page = await self._group(group, request, ListEntriesReply)
-            yield page
-            if not page.more:
-                return
-            parent, after = page.parent, page.after
 
-    async def entries_of(
+        def ask(place: tuple[int, bytes]) -> Awaitable[ListEntriesReply]:
+            return self._group(group, ListEntries(*place, share, shares), ListEntriesReply)
+
+        return self._pages(FIRST_ENTRY, ask, _behind_entries)
+
+    def entries_of(
         self, group: int, inos: tuple[int, ...], within: int = 0
     ) -> AsyncIterator[ListEntriesReply]:
         """A group's entries of some inodes, in one directory or in all."""
-        parent, after = 0, b""
-        while True:
-            request = FindEntries(inos, within, parent, after)
-            page = await self._group(group, request, ListEntriesReply)
-            yield page
-            if not page.more:
-                return
-            parent, after = page.parent, page.after
 
-    async def chunks(self, node: str, share: int, shares: int) -> AsyncIterator[ListChunksReply]:
+        def ask(place: tuple[int, bytes]) -> Awaitable[ListEntriesReply]:
+            return self._group(group, FindEntries(inos, within, *place), ListEntriesReply)
+
+        return self._pages(FIRST_ENTRY, ask, _behind_entries)
+
+    def chunks(self, node: str, share: int, shares: int) -> AsyncIterator[ListChunksReply]:
         """A node's chunks."""
-        place = (0, 0, 0)
-        while True:
-            page = await self._node(node, ListChunks(*place, share, shares), ListChunksReply)
-            yield page
-            if not page.more:
-                return
-            place = (page.group, page.ino, page.chunk)
+
+        def ask(place: tuple[int, int, int]) -> Awaitable[ListChunksReply]:
+            return self._node(node, ListChunks(*place, share, shares), ListChunksReply)
+
+        return self._pages(
+            (0, 0, 0),
+            ask,
+            lambda page: (page.group, page.ino, page.chunk) if page.more else None,
+        )
 
     async def has_chunks(self, node: str, group: int, ino: int) -> bool:
         """Whether a node has chunks of a file in a group."""
@@ -146,14 +156,14 @@ class Questions:
 
     async def pending(self, group: int) -> AsyncIterator[PendingRecord]:
         """What is unfinished in a group."""
-        after = b""
-        while True:
-            page = await self._group(group, ListPending(after), ListPendingReply)
+
+        def ask(after: bytes) -> Awaitable[ListPendingReply]:
+            return self._group(group, ListPending(after), ListPendingReply)
+
+        pages = self._pages(b"", ask, lambda page: page.pending[-1].mark if page.more else None)
+        async for page in pages:
             for record in page.pending:
                 yield record
-            if not page.more:
-                return
-            after = page.pending[-1].mark
 
     # ------------------------------------------------------------------------- one thing
 
@@ -169,6 +179,15 @@ class Questions:
         """Have a node verify its next chunks after (group, ino, index), about `most` bytes."""
         return await self._node(node, VerifyChunks(*place, most), VerifyChunksReply)
 
+    async def mark(self, group: int, ino: int, quota: int) -> bool:
+        """Have an inode count to a quota, or to none; False if it has one of its own."""
+        reply = await self._group(group, MarkInodes((ino,), quota), MarkInodesReply)
+        return not reply.own
+
     async def repair(self, group: int, repair: Repair) -> bool:
         """Have one thing put right; tells whether it was still wrong."""
         return (await self._group(group, repair, RepairReply)).done
+
+
+def _behind_entries(page: ListEntriesReply) -> tuple[int, bytes] | None:
+    return (page.parent, page.after) if page.more else None

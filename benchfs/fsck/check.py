@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchfs.errors import BenchFSError
 from benchfs.fsck.ask import Questions
-from benchfs.fsck.collect import busy_inodes, collect, collect_pending
+from benchfs.fsck.collect import busy_inodes, collect, collect_pending, collect_quotas
 from benchfs.fsck.confirm import Confirmer
 from benchfs.fsck.findings import Finding, Kind
 from benchfs.fsck.places import Places
@@ -99,9 +99,10 @@ class Check:
         """All that is wrong now, and what became of it."""
         shares = max(1, -(-inodes // INODES_A_SHARE))
         found: list[Found] = []
+        quotas = await collect_quotas(self._ask) if shares > 1 else None
         for share in range(shares):
             busy = busy_inodes(await collect_pending(self._ask))
-            suspicions = await collect(self._ask, share, shares, busy, self._age_ns)
+            suspicions = await collect(self._ask, share, shares, busy, quotas, self._age_ns)
             confirmed = await self._confirmer.confirm(suspicions)
             placed = await self._placed(confirmed)
             found += [await self._repaired(one) for one in placed]

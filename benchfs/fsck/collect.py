@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from benchfs.fsck.ask import Questions
 from benchfs.fsck.findings import Finding, Kind
 from benchfs.fsck.rules import Tally
-from benchfs.inode import home_group
+from benchfs.inode import FileType, home_group
 from benchfs.rpc.messages import PendingRecord
 
 PURGE = "purge"
@@ -28,11 +30,30 @@ def busy_inodes(pending: dict[bytes, tuple[int, PendingRecord]]) -> frozenset[in
     return frozenset(record.ino for _, record in pending.values() if record.kind != PURGE)
 
 
-async def collect(
-    ask: Questions, share: int, shares: int, busy: frozenset[int], age_ns: int
+async def collect_quotas(ask: Questions) -> dict[int, int]:
+    """What directories count to, of those that count to a quota."""
+    found: dict[int, int] = {}
+
+    async def of_group(group: int) -> None:
+        async for page in ask.inodes(group, 0, 1):
+            for inode, *_ in page.inodes:
+                if inode.quota and inode.type == FileType.DIRECTORY:
+                    found[inode.ino] = inode.quota
+
+    await ask.each_group(of_group)
+    return found
+
+
+async def collect(  # noqa: PLR0917 (what a tally needs)
+    ask: Questions,
+    share: int,
+    shares: int,
+    busy: frozenset[int],
+    quotas: Mapping[int, int] | None,
+    age_ns: int,
 ) -> list[Finding]:
     """What seems to be wrong about a share of the inodes, and rows that fail their check."""
-    tally = Tally(share, shares, ask.map.group_count, busy)
+    tally = Tally(share, shares, ask.map.group_count, busy, quotas)
     damaged: dict[bytes, Finding] = {}
 
     def note(group: int, keys: tuple[bytes, ...], node: str = "") -> None:

@@ -8,13 +8,15 @@ inode has not changed.
 
 from __future__ import annotations
 
+import errno
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator
 
+from benchfs.errors import BenchFSError
 from benchfs.fsck.ask import Questions
 from benchfs.fsck.collect import busy_inodes, collect_pending
 from benchfs.fsck.findings import Finding, Kind
-from benchfs.fsck.rules import NO_NAMES, Inode, Names, judge_names, seen_inode
+from benchfs.fsck.rules import NO_NAMES, Inode, Names, judge_names, judge_quota, seen_inode
 from benchfs.inode import home_group
 from benchfs.layout import Layout, chunk_group
 
@@ -32,10 +34,12 @@ class Confirmer:
     async def confirm(self, findings: Iterable[Finding]) -> list[Finding]:
         """Those that are still so, as they are now."""
         of_names = [finding for finding in findings if finding.kind in OF_NAMES]
+        of_quotas = [finding for finding in findings if finding.kind is Kind.QUOTA]
         confirmed: list[Finding] = []
-        for batch in _batches(of_names):
+        for batch in (*_batches(of_names), *_batches(of_quotas)):  # an inode may be in both
             confirmed += await self._names_of(batch)
-        others = [finding for finding in findings if finding.kind not in OF_NAMES]
+        known = {*OF_NAMES, Kind.QUOTA}
+        others = [finding for finding in findings if finding.kind not in known]
         of_chunks = [one for one in others if one.kind in {Kind.SHORT_SIZE, Kind.UNCUT}]
         confirmed += await self._sizes_of(of_chunks)
         wrong_group = [one for one in others if one.kind is Kind.WRONG_GROUP]
@@ -76,10 +80,27 @@ class Confirmer:
             again = await self._inode(ino, ino in busy)
             if inode is None or again is None or again.change != inode.change:
                 continue
-            finding = judge_names(again, names[ino])
+            if before[ino].kind is Kind.QUOTA:
+                finding = await self._judge_quota(again, names[ino])
+            else:
+                finding = judge_names(again, names[ino])
             if finding is not None and inode.settled and finding.key == before[ino].key:
                 found[ino] = finding
         return found
+
+    async def _judge_quota(self, inode: Inode, names: Names) -> Finding | None:
+        """None, too, if the directory of its name cannot be read."""
+        if not names.number:
+            return None
+        try:
+            reply = await self._ask.inode(home_group(names.parent), names.parent)
+        except BenchFSError as problem:
+            if problem.errno != errno.EIO:
+                raise
+            return None
+        if reply.inode is None:
+            return None
+        return judge_quota(inode, names, reply.inode.attributes.quota)
 
     async def _inode(self, ino: int, busy: bool) -> Inode | None:
         reply = await self._ask.inode(home_group(ino), ino)

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     LINKS = "wrong-link-count"
     PARENT = "wrong-parent"
     NAMES = "directory-with-several-names"
+    QUOTA = "wrong-quota"
     COUNT = "wrong-entry-count"
     LOST_PART = "part-without-directory"
     UNKNOWN_PART = "part-not-registered"
@@ -58,6 +59,8 @@ class Finding(NamedTuple):
             Kind.LINKS: f"{inode} has a link count of {counts}",
             Kind.PARENT: f"directory {self.ino:#x} has its name in another directory than it says",
             Kind.NAMES: f"directory {self.ino:#x} has {self.found} names",
+            Kind.QUOTA: f"{inode} counts to {_quota(self.found)}, and its directory to "
+            f"{_quota(self.expected)}",
             Kind.COUNT: f"directory {self.ino:#x} counts {counts} entries in group {self.group}",
             Kind.LOST_PART: f"group {self.group} has a part of directory {self.ino:#x}, "
             "which does not exist",
@@ -74,3 +77,7 @@ class Finding(NamedTuple):
             Kind.DAMAGED_DATA: f"chunk {self.found} of {inode}: {self.text}",
         }
         return words[self.kind]
+
+
+def _quota(ino: int) -> str:
+    return f"the quota of directory {ino:#x}" if ino else "no quota"

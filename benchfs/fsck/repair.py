@@ -49,7 +49,16 @@ class Repairer:
             return await self._do(home, RepairHow.PURGE_CHUNKS, finding)
         if finding.kind is Kind.NAMELESS:
             return await self._repair_nameless(finding)
+        if finding.kind is Kind.QUOTA:
+            return await self._repair_quota(finding)
         return False
+
+    async def _repair_quota(self, finding: Finding) -> bool:
+        """Have it count to what its directory does, whatever that allows."""
+        found = (await self._ask.inode(finding.group, finding.ino)).inode
+        if found is None or found.pending or found.attributes.change != finding.change:
+            return False
+        return await self._ask.mark(finding.group, finding.ino, finding.expected)
 
     async def _repair_nameless(self, finding: Finding) -> bool:
         found = await self._ask.inode(finding.group, finding.ino)

@@ -8,7 +8,7 @@ something unfinished, is left alone. Memory: 600 bytes an inode of the share, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from benchfs.fsck.findings import Finding, Kind
@@ -29,6 +29,7 @@ class Inode(NamedTuple):
     entries: int
     change: int
     layout: LayoutRecord
+    quota: int
     open: bool
     settled: bool  # neither young nor part of anything unfinished
 
@@ -60,6 +61,7 @@ def seen_inode(surveyed: SurveyedInode, *, now_ns: int, age_ns: int, busy: bool)
         attributes.entries,
         attributes.change,
         attributes.layout,
+        attributes.quota,
         is_open,
         not (young or pending or busy),
     )
@@ -107,6 +109,23 @@ def judge_names(inode: Inode, names: Names) -> Finding | None:
     return None
 
 
+def judge_quota(inode: Inode, names: Names, quota: int) -> Finding | None:
+    """Hold the quota of an inode against that of the directory of its only name.
+
+    A directory may have a quota of its own. What has several names is left alone.
+    """
+    if not inode.settled or inode.ino == ROOT_INO or names.number != 1:
+        return None
+    if inode.quota in {quota, inode.ino}:
+        return None
+    return Finding(
+        *(Kind.QUOTA, home_group(inode.ino), inode.ino),
+        found=inode.quota,
+        expected=quota,
+        change=inode.change,
+    )
+
+
 def judge_size(inode: Inode, chunk: SurveyedChunk, node: str) -> Finding | None:
     """Hold a file's size against the end of a chunk that was seen before the size was."""
     end = chunk.chunk * inode.layout.chunk_size + chunk.length
@@ -133,10 +152,19 @@ def judge_size(inode: Inode, chunk: SurveyedChunk, node: str) -> Finding | None:
 class Tally:
     """A share of all inodes: those whose number modulo `shares` is `share`.
 
-    `busy`: the inodes about which something is unfinished.
+    `busy`: the inodes about which something is unfinished. `quotas`: of all directories that
+    count to one; None if the share is all there is.
     """
 
-    def __init__(self, share: int, shares: int, group_count: int, busy: frozenset[int]) -> None:
+    def __init__(
+        self,
+        share: int,
+        shares: int,
+        group_count: int,
+        busy: frozenset[int],
+        quotas: Mapping[int, int] | None = None,
+    ) -> None:
+        self._quotas = quotas
         self._share = share
         self._shares = shares
         self._group_count = group_count
@@ -224,7 +252,12 @@ class Tally:
     def findings(self) -> Iterator[Finding]:
         """All suspicions about the share."""
         for ino, inode in self._inodes.items():
-            finding = judge_names(inode, self._names.get(ino, NO_NAMES))
+            names = self._names.get(ino, NO_NAMES)
+            finding = judge_names(inode, names)
+            if finding is not None:
+                yield finding
+            quota = self._quota_of(names.parent)
+            finding = None if quota is None else judge_quota(inode, names, quota)
             if finding is not None:
                 yield finding
             if inode.type == FileType.DIRECTORY:
@@ -244,6 +277,13 @@ class Tally:
         counted = self._counted.get((group, ino), 0)
         if counted != entries:
             yield Finding(Kind.COUNT, group, ino, found=entries, expected=counted)
+
+    def _quota_of(self, directory: int) -> int | None:
+        """What a directory counts to; None if its row cannot be read."""
+        if self._quotas is not None:
+            return self._quotas.get(directory, 0)
+        inode = self._inodes.get(directory)
+        return None if inode is None else inode.quota
 
     def _is_there(self, ino: int) -> bool:
         return ino in self._inodes or ino in self._unreadable

@@ -11,16 +11,19 @@ import asyncio
 import errno
 import heapq
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from benchfs.env import Clock
 from benchfs.layout import BLOCK_SIZE, MAX_CHUNK_SIZE, block_pieces
 from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import refusals
+from benchfsd.chunks.blocks import BlockReader
+from benchfsd.chunks.changing import Changer
+from benchfsd.chunks.files import ChunkFiles
+from benchfsd.chunks.loans import LoanBoard
 from benchfsd.chunks.record import ChunkRecord
+from benchfsd.chunks.space import SpaceBudget
 from benchfsd.chunks.state import ZERO_BLOCK_CHECK, check_of
-
-if TYPE_CHECKING:
-    from benchfsd.chunks.store import ChunkStore
+from benchfsd.chunks.table import ChunkTable
 
 CHUNKS_AT_ONCE = 512  # looked at for one answer
 EXTENTS_MOST = 16_384  # of one answer, but for those of its last chunk
@@ -30,8 +33,23 @@ _BREAK = 32  # chunks between two breaks for other work
 class Shaper:
     """Acts on the chunks of a store, of which it is a part."""
 
-    def __init__(self, store: ChunkStore) -> None:
-        self._store = store
+    def __init__(  # noqa: PLR0917 (one argument a collaborator)
+        self,
+        table: ChunkTable,
+        files: ChunkFiles,
+        space: SpaceBudget,
+        blocks: BlockReader,
+        changer: Changer,
+        board: LoanBoard,
+        clock: Clock,
+    ) -> None:
+        self._table = table
+        self._files = files
+        self._space = space
+        self._blocks = blocks
+        self._changer = changer
+        self._board = board
+        self._clock = clock
 
     def punch(  # noqa: PLR0917 (the request's fields)
         self, group: int, ino: int, index: int, truncation: int, offset: int, length: int
@@ -40,7 +58,7 @@ class Shaper:
 
         Raises RemoteError as `ChunkStore.write` does.
         """
-        store, table = self._store, self._store._table
+        table, changer = self._table, self._changer
         self._require(ino, index, truncation, offset, length)
         state = table.find(group, ino, index)
         if state is None:
@@ -49,19 +67,19 @@ class Shaper:
         if end <= offset:
             return state.version
         if kept := state.to_verify(offset, end):
-            store._blocks.verify(state, kept, wait=True)
+            self._blocks.verify(state, kept, wait=True)
         state.version = table.next_version()
         if not state.dirty or truncation > state.truncation:
-            store._activate(state, truncation)
+            changer.activate(state, truncation)
         if state.lent:
             state.lent = False
-            store.board.revoke((ino, index))
+            self._board.revoke((ino, index))
         try:
-            store._files.punch(ino, index, offset, end - offset)
+            self._files.punch(ino, index, offset, end - offset)
         except OSError as problem:
-            raise store._undo(state, offset, end, problem) from problem
+            raise changer.undo(state, offset, end, problem) from problem
         state.written(offset, end, zero_checks(offset, end))
-        state.last_write = store._clock.monotonic()
+        state.last_write = self._clock.monotonic()
         return state.version
 
     def allocate(  # noqa: PLR0917 (the request's fields)
@@ -71,22 +89,22 @@ class Shaper:
 
         Raises RemoteError: ENOSPC, EOPNOTSUPP, ESTALE, STALE_TRUNCATION.
         """
-        store = self._store
+        changer = self._changer
         self._require(ino, index, truncation, offset, length)
-        if not store._space.grant(length):
-            raise store._no_space(ino, index)
-        state = store._table.find(group, ino, index)
+        if not self._space.grant(length):
+            raise changer.no_space(ino, index)
+        state = self._table.find(group, ino, index)
         if state is None:
-            state = store._create(group, ino, index, truncation)
-            state.version = store._table.next_version()
-            store._activate(state, truncation)
-            state.last_write = store._clock.monotonic()
+            state = changer.create(group, ino, index, truncation)
+            state.version = self._table.next_version()
+            changer.activate(state, truncation)
+            state.last_write = self._clock.monotonic()
         try:
-            store._files.allocate(ino, index, offset, length)
+            self._files.allocate(ino, index, offset, length)
         except OSError as problem:
             if problem.errno == errno.EOPNOTSUPP:
                 raise RemoteError(errno.EOPNOTSUPP, "the file system cannot allocate") from problem
-            raise store._refusal(ino, index, problem) from problem
+            raise changer.refusal(ino, index, problem) from problem
         return state.version
 
     async def map_data(
@@ -96,16 +114,15 @@ class Shaper:
 
         Extents in bytes of the file, ascending; None: it is all there is.
         """
-        store = self._store
         extents: list[tuple[int, int]] = []
         for count, (index, record) in enumerate(self._chunks(ino, offset // chunk_size)):
             base = index * chunk_size
             if count == CHUNKS_AT_ONCE or len(extents) >= EXTENTS_MOST:
                 return extents, base
-            state = store._table.active((ino, index))
+            state = self._table.active((ino, index))
             length = (state or record).length
             try:
-                ranges = store._files.data_ranges(ino, index, length)
+                ranges = self._files.data_ranges(ino, index, length)
             except FileNotFoundError:
                 ranges = [(0, length)]  # damage: whoever reads there is told
             for start, end in ranges:
@@ -119,14 +136,14 @@ class Shaper:
 
     def _chunks(self, ino: int, first: int) -> Iterator[tuple[int, ChunkRecord]]:
         """(index, record) of the file's chunks on this node, in the order of the file."""
-        table = self._store._table
+        table = self._table
         of_groups = [table.rows_of_group(group, ino, first) for group in table.file(ino).groups]
         for _, index, record in heapq.merge(*of_groups, key=lambda row: row[1]):
             yield index, record
 
     def _require(self, ino: int, index: int, truncation: int, offset: int, length: int) -> None:
         """Raise what a write raises before it looks at its bytes."""
-        table = self._store._table
+        table = self._table
         if not length or offset + length > MAX_CHUNK_SIZE:
             raise refusals.invalid(ino, index, f"no range of {length} bytes at {offset}")
         if table.is_purged(ino):

@@ -37,20 +37,27 @@ class SpaceBudget:
 
     def grant(self, size: int) -> bool:
         """Whether `size` more bytes may be written; if so, they count as written."""
-        if self._clock.monotonic() - self._asked_at >= KEEP_SECONDS:
-            self._refresh()
         rounded = size + PAGE - 1 & -PAGE
-        if rounded > self._left:
-            self._refresh()  # never refuse because of what was true a moment ago
-            if rounded > self._left:
-                return False
+        if not self._has(rounded):
+            return False
         self._left -= rounded
         return True
+
+    def is_left(self) -> bool:
+        """Whether any byte may be written."""
+        return self._has(1)
 
     def free(self) -> int:
         """Bytes that may still be written, as of now."""
         self._refresh()
         return max(self._left, 0)
+
+    def _has(self, size: int) -> bool:
+        if self._clock.monotonic() - self._asked_at >= KEEP_SECONDS:
+            self._refresh()
+        if size > self._left:
+            self._refresh()  # never refuse because of what was true a moment ago
+        return size <= self._left
 
     def _refresh(self) -> None:
         space = self._ask()

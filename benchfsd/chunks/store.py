@@ -25,6 +25,7 @@ from benchfs.layout import MAX_CHUNK_SIZE
 from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import refusals
 from benchfsd.chunks.blocks import BlockReader
+from benchfsd.chunks.changing import Changer
 from benchfsd.chunks.cleaning import Cleaner
 from benchfsd.chunks.ends import file_end
 from benchfsd.chunks.files import ChunkFiles
@@ -34,8 +35,7 @@ from benchfsd.chunks.removal import Remover
 from benchfsd.chunks.scrubbing import Scrubber
 from benchfsd.chunks.shaping import Shaper
 from benchfsd.chunks.space import SpaceBudget
-from benchfsd.chunks.state import ChunkState
-from benchfsd.chunks.table import CAPACITY, NO_RECORD, ChunkTable
+from benchfsd.chunks.table import CAPACITY, ChunkTable
 from benchfsd.database import Database, FatalStorageError
 from benchfsd.mode import Mode
 
@@ -81,14 +81,26 @@ class ChunkStore:
         self._files = files
         self._database = database
         self._clock = env.clock
-        self._node_id = node_id
         self._durable = mode is Mode.DURABLE
         self._space = SpaceBudget(files.space, env.clock, reserve)
         self._blocks = BlockReader(files)
         self._table = ChunkTable(database, env, self.board.__contains__, capacity)
         self._cleaner = Cleaner(self._table, files, self._blocks, mode, on_fatal)
         self._remover = Remover(self._table, files, self._blocks, self._cleaner, self.board)
-        self.shaper = Shaper(self)
+        self._changer = Changer(
+            self._table,
+            files,
+            database,
+            self._space,
+            self._cleaner,
+            self._remover,
+            env.clock,
+            durable=self._durable,
+            node_id=node_id,
+        )
+        self.shaper = Shaper(
+            self._table, files, self._space, self._blocks, self._changer, self.board, env.clock
+        )
         self.scrubber = Scrubber(self._table, self._blocks)
         self._recovery = Recovery(self._table, files, self._blocks, durable=self._durable)
 
@@ -186,7 +198,7 @@ class ChunkStore:
         changed: EBADMSG (the payload, or the stored bytes next to it, fail their check),
         EINVAL, ENOSPC, ESTALE (the file was removed), STALE_TRUNCATION.
         """
-        table = self._table
+        table, changer = self._table, self._changer
         size = len(payload)
         end = offset + size
         if offset < 0 or not size or end > chunk_size or chunk_size > MAX_CHUNK_SIZE:
@@ -203,97 +215,29 @@ class ChunkStore:
 
         state = table.find(group, ino, index)
         if (state is None or end > state.length) and not self._space.grant(size):
-            raise self._no_space(ino, index)
+            raise changer.no_space(ino, index)
         if truncation > newest:
             table.put_file(ino, table.file(ino)._replace(truncation=truncation))
         if state is None:
-            state = self._create(group, ino, index, truncation)
+            state = changer.create(group, ino, index, truncation)
         elif kept := state.to_verify(offset, end):
             self._blocks.verify(state, kept, wait=True)
         state.version = table.next_version()
         if not state.dirty or truncation > state.truncation:
-            self._activate(state, truncation)
+            changer.activate(state, truncation)
         if state.lent:
             state.lent = False
             self.board.revoke((ino, index))
         try:
             self._files.write(ino, index, offset, payload)
         except OSError as problem:
-            raise self._undo(state, offset, end, problem) from problem
+            raise changer.undo(state, offset, end, problem) from problem
         grown = end - state.length
         if grown > 0:
             table.bytes += grown
         state.written(offset, end, checks)
         state.last_write = self._clock.monotonic()
         return state.version
-
-    def _create(self, group: int, ino: int, index: int, truncation: int) -> ChunkState:
-        """A new, empty chunk. Its file is made before its record is.
-
-        So a record without its file is damage, whatever happened when.
-        """
-        self._make_room_in_memory()
-        self._remover.make_way(ino, index)
-        try:
-            try:
-                self._files.create(ino, index)
-            except FileExistsError:
-                self._check_leftover(group, ino, index)
-                self._files.remove(ino, index)
-                self._files.create(ino, index)
-        except OSError as problem:
-            raise self._refusal(ino, index, problem) from problem
-        state = ChunkState(group, ino, index, NO_RECORD._replace(truncation=truncation))
-        self._table.add(state)
-        return state
-
-    def _check_leftover(self, group: int, ino: int, index: int) -> None:
-        """Of a crash, or another group's: that a request with a wrong group must not destroy."""
-        for other in self._table.file(ino).groups:
-            if self._table.row(other, ino, index) is not None:
-                raise refusals.invalid(ino, index, f"is in group {other}, not in {group}")
-
-    def _activate(self, state: ChunkState, truncation: int) -> None:
-        """Commit the dirty mark, and the epoch with it, before any byte changes."""
-        if not state.dirty:
-            self._make_room_in_memory()
-            size = self._files.size(state.ino, state.index)
-            if size is None or size < state.length:
-                why = "the chunk's file is " + ("missing" if size is None else f"cut to {size}")
-                raise refusals.damaged(state.ino, state.index, size or 0, state.length, why)
-            if size > state.length:  # left by a write that failed: it would show up in a hole
-                self._files.truncate(state.ino, state.index, state.length)
-        state.truncation = truncation
-        self._table.mark(state)
-        self._database.commit()
-
-    def _undo(self, state: ChunkState, offset: int, end: int, problem: OSError) -> RemoteError:
-        """After a failed write: the old length, and nothing believed of the bytes in between."""
-        if end > state.length:
-            try:
-                self._files.truncate(state.ino, state.index, state.length)
-            except OSError:
-                pass  # bytes after the length, which are never read
-        state.disturbed(offset, end)
-        state.last_write = self._clock.monotonic()
-        return self._refusal(state.ino, state.index, problem)
-
-    def _refusal(self, ino: int, index: int, problem: OSError) -> RemoteError:
-        if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return self._no_space(ino, index)
-        if isinstance(problem, FileNotFoundError):
-            return refusals.damaged(ino, index, 0, 0, "the chunk's file is missing")
-        text = f"{refusals.chunk_name(ino, index)} cannot be written: {problem}"
-        return RemoteError(errno.EIO, text, node=self._node_id)
-
-    def _no_space(self, ino: int, index: int) -> RemoteError:
-        return refusals.no_space(ino, index, self._node_id, self._space.reserve)
-
-    def _make_room_in_memory(self) -> None:
-        """Bound what the dirty chunks take. In mode durable `clean_idle` has to keep up."""
-        table = self._table
-        if len(table.dirty) >= table.capacity and not self._durable:
-            self._cleaner.clean_now(next(iter(table.dirty.values())))
 
     # ---------------------------------------------------------------- upkeep
 
@@ -385,6 +329,11 @@ class ChunkStore:
     def needs_cleaning(self) -> bool:
         """Whether `clean_idle` would find work, now or soon."""
         return bool(self._table.dirty) or self._remover.has_garbage
+
+    @property
+    def has_space(self) -> bool:
+        """Whether there is anything of that; asks the disk ten times a second at the most."""
+        return self._space.is_left()
 
     @property
     def free_bytes(self) -> int:

@@ -32,7 +32,7 @@ from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfsd.access import arrival, removal, require_owner
 from benchfsd.allowances import ShortError
-from benchfsd.coordinator import Answer, Coordinator
+from benchfsd.coordinator import Coordinator
 from benchfsd.handlers import once
 from benchfsd.handlers.quotas import AllowanceKeeper
 from benchfsd.holds import Held
@@ -40,7 +40,7 @@ from benchfsd.moves import wake
 from benchfsd.namespace import Removed, UnregisteredError
 from benchfsd.node import Node
 from benchfsd.participant import Participant
-from benchfsd.parts import register
+from benchfsd.peers import Answer, register_part
 from benchfsd.purge import Purger
 from benchfsd.renaming import RenamingNamespace
 from benchfsd.rows import Call
@@ -107,7 +107,7 @@ class Changes:
                         raise obstacle
                     await self._allowances.obtain(obstacle)
                 else:
-                    await register(self, obstacle.group, obstacle.ino)
+                    await register_part(self, obstacle.group, obstacle.ino)
                 try:
                     result = handler(request)
                     return result if isinstance(result, Reply) else await result
@@ -325,7 +325,7 @@ async def _waited(done: asyncio.Future[None]) -> None:
     await asyncio.wait([done], timeout=FINISH_SECONDS)
 
 
-async def _after(done: asyncio.Future[None], reply: Empty) -> tuple[object, ...]:
+async def _after(done: asyncio.Future[None], reply: tuple[object, ...]) -> tuple[object, ...]:
     await _waited(done)
     return reply
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from benchfs.rpc.messages import (
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
+from benchfs.version import installed_version
 from benchfsd.node import Node
 from benchfsd.rows import Kind, kind_prefix
 
@@ -60,7 +60,7 @@ def status(node: Node) -> StatusReply:
     led = node.map.groups_led_by(node.node_id)
     return StatusReply(
         node_id=node.node_id,
-        version=importlib.metadata.version("benchfs"),
+        version=installed_version(),
         transport=node.transport + node.transport_details(),
         mode=node.spec.mode,
         uptime_ms=int((node.loop.time() - node.started) * 1000),

@@ -41,7 +41,9 @@ def table(node: Node, orphans: Orphans) -> dict[Op, Handler]:
         return Reply(AccessReply(inode, node.guard.capability(request, ino, wanted)))
 
     def release(request: Request) -> Reply:
-        session, holds = request.caller.session, cast(Release, request.message).holds
+        session, (holds, spilled) = request.caller.session, cast(Release, request.message)
+        for ino in spilled:
+            node.opens.note_spilled(ino)
         freed = node.opens.release(session, holds)
         node.locks.drop(session, [h.ino for h in holds if not node.opens.holds(session, h.ino)])
         orphans.freed(freed)

@@ -143,6 +143,7 @@ from benchfs.rpc.messages.names import (
     Rename,
     RenameHow,
     Unlink,
+    UnlinkReply,
 )
 from benchfs.rpc.messages.numbers import (
     Code,
@@ -318,6 +319,7 @@ __all__ = [
     "SyncFile",
     "Truncate",
     "Unlink",
+    "UnlinkReply",
     "Unlock",
     "UsageRecord",
     "UserRecord",

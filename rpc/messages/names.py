@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchfs.rpc.messages.envelope import Empty, Operation
 from benchfs.rpc.messages.inodes import Attributes, AttributesReply, LayoutRecord
 from benchfs.rpc.messages.numbers import Op
-from benchfs.rpc.schema import U8, U16, U32, U64, Bool, Name, Path, Token
+from benchfs.rpc.schema import I64, U8, U16, U32, U64, Bool, Name, Path, Token
 
 
 class RenameHow(IntEnum):
@@ -79,6 +79,12 @@ class Unlink(NamedTuple):
     name: Name
 
 
+class UnlinkReply(NamedTuple):
+    """The entry is gone."""
+
+    time_ns: I64 = 0  # mtime and ctime of the directory since then, if no other change followed
+
+
 class RemoveDirectory(NamedTuple):
     """Remove the entry of an empty directory, and the directory."""
 
@@ -130,7 +136,7 @@ OPERATIONS = (
     Operation(Op.LOOKUP, Lookup, LookupReply, False),
     Operation(Op.OPEN, Open, OpenReply, True),
     Operation(Op.MAKE_DIRECTORY, MakeDirectory, AttributesReply, True),
-    Operation(Op.UNLINK, Unlink, Empty, True),
+    Operation(Op.UNLINK, Unlink, UnlinkReply, True),
     Operation(Op.REMOVE_DIRECTORY, RemoveDirectory, Empty, True),
     Operation(Op.RENAME, Rename, Empty, True),
     Operation(Op.MAKE_SYMLINK, MakeSymlink, AttributesReply, True),

@@ -41,9 +41,13 @@ class AccessReply(NamedTuple):
 
 
 class Release(NamedTuple):
-    """To a node: the session's last handles of these inodes are closed."""
+    """To a node: the session's last handles of these inodes are closed.
+
+    `spilled`: those among them that may have chunks beyond the size that was reported.
+    """
 
     holds: Annotated[tuple[HoldRecord, ...], Limit(4096)]
+    spilled: Annotated[tuple[U64, ...], Limit(4096)] = ()
 
 
 class Renew(NamedTuple):

@@ -37,6 +37,14 @@ class Engines(NamedTuple):
             raise OSError(errno.EOPNOTSUPP, text)
         return found
 
+    def for_cluster(self, secret: bytes) -> Engines:
+        """The same for a cluster of this secret, which UCX has to know before the first HELLO."""
+        by_scheme = {
+            scheme: UcxTransport(secret) if isinstance(transport, UcxTransport) else transport
+            for scheme, transport in self.by_scheme.items()
+        }
+        return self._replace(by_scheme=by_scheme)
+
 
 def choose(engine: str = "auto") -> Engines:
     """The engines for a setting of `transport`: "auto" or the name of one.

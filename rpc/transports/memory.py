@@ -43,6 +43,7 @@ class MemoryNetwork:
         self.faults = faults or Faults()
         self.listeners: dict[str, MemoryListener] = {}
         self.links: set[MemoryLink] = set()
+        self.on_unit: Callable[[MemoryLink, int], None] | None = None  # sender, bytes handed over
         self._random = random.Random(seed)
         self._parted: list[tuple[frozenset[str], frozenset[str]]] = []
         self._healed: list[asyncio.Future[None]] = []
@@ -311,6 +312,8 @@ class MemoryLink:
         self._full = room <= 0
         data = b"".join(pieces)
         self.waiting_bytes -= len(data)
+        if self.network.on_unit is not None:
+            self.network.on_unit(self, len(data))
         if self.peer_link.ended:
             _close_all(descriptors)  # the news of its end is on the way
         elif self.network.loses():

@@ -9,31 +9,29 @@ cannot pass descriptors. `docs/decisions/001-sockets-engine.md` has the table.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
-import stat
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer, Link, Peer, Receiver
+from benchfs.rpc.transports.endpoints import (
+    connected_socket,
+    listening_socket,
+    peer_of,
+    remove_path,
+    tune,
+)
 
-# Larger socket buffers mean fewer wake-ups per megabyte; the kernel caps them for non-root.
-SO_PEERGROUPS = 59  # of Linux; Python has no name for it
-PEER_GROUPS_MOST = 1024 // 4  # getsockopt takes 1,024 bytes at most
-SOCKET_BUFFER_BYTES = 1024 * 1024
 # Buffers per sendmsg: IOV_MAX is 1024, and a turn rarely queues more than this.
 GATHER = 128
 # How long a closing link may still send what was queued.
 LINGER_SECONDS = 1.0
 # How long to stop accepting when the process has no descriptor left.
 ACCEPT_PAUSE_SECONDS = 0.1
-BACKLOG = 1024
 # The process or the machine has no descriptor or memory left for another connection.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -387,8 +385,8 @@ class SocketListener:
 
     def _take(self, sock: socket.socket) -> None:
         """Make a link of an accepted socket."""
-        _tune(sock)
-        self._make_link(self._loop, sock, _peer(sock, self.address), self._accept())
+        tune(sock)
+        self._make_link(self._loop, sock, peer_of(sock, self.address), self._accept())
 
     def close(self) -> None:
         if self._closed:
@@ -396,10 +394,7 @@ class SocketListener:
         self._closed = True
         self._stop()
         # The path goes first: nobody else can have taken it while this socket still listens.
-        parts = urlsplit(self.address)
-        if parts.scheme == "unix":
-            with contextlib.suppress(FileNotFoundError):
-                Path(parts.path).unlink()
+        remove_path(self.address)
         self._sock.close()
 
 
@@ -412,107 +407,17 @@ class SocketTransport:
     make_listener: type[SocketListener] = SocketListener
 
     async def connect(self, address: str, receiver: Receiver) -> SocketLink:
-        loop = asyncio.get_running_loop()
-        *others, last = await _resolve(address)
-        for family, target in others:
-            with contextlib.suppress(OSError):
-                sock = await _connect(loop, family, target)
-                break
-        else:
-            sock = await _connect(loop, *last)
-        return self.make_link(loop, sock, _peer(sock, address), receiver)
+        sock = await connected_socket(address)
+        return self.make_link(asyncio.get_running_loop(), sock, peer_of(sock, address), receiver)
 
     async def listen(self, address: str, accept: Callable[[], Receiver]) -> SocketListener:
-        loop = asyncio.get_running_loop()
-        family, target = (await _resolve(address))[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock, address = await listening_socket(address)
         try:
-            if family == socket.AF_UNIX:
-                _remove_stale(str(target))
-            else:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(target)
-            if family == socket.AF_UNIX:
-                Path(str(target)).chmod(0o600)
-            else:
-                host, port = sock.getsockname()[:2]
-                address = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
-            sock.listen(BACKLOG)
-            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
             return self.make_listener(loop, sock, address, accept, self.make_link)
         except BaseException:
             sock.close()
             raise
-
-
-async def _connect(
-    loop: asyncio.AbstractEventLoop, family: int, target: str | tuple[str, int]
-) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        _tune(sock)
-        await loop.sock_connect(sock, target)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _resolve(address: str) -> list[tuple[int, str | tuple[str, int]]]:
-    """Socket families and socket addresses of a URL: a name may have several. Never empty."""
-    parts = urlsplit(address)
-    if parts.scheme == "unix":
-        if len(os.fsencode(parts.path)) > 107:
-            raise OSError(errno.ENAMETOOLONG, "a unix socket's path has 107 bytes at most", address)
-        return [(socket.AF_UNIX, parts.path)]
-    if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
-        raise OSError(errno.EINVAL, "an address is tcp://host:port or unix:///path", address)
-    infos = await asyncio.get_running_loop().getaddrinfo(
-        parts.hostname, parts.port, type=socket.SOCK_STREAM
-    )
-    return [(info[0], (str(info[4][0]), int(info[4][1]))) for info in infos]
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _peer(sock: socket.socket, address: str) -> Peer:
-    if sock.family != socket.AF_UNIX:
-        return Peer(address)
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, uid, gid = struct.unpack("3i", credentials)
-    return Peer(address, uid, gid, pid, _peer_groups(sock))
-
-
-def _peer_groups(sock: socket.socket) -> tuple[int, ...]:
-    """The peer's supplementary groups as they were when it connected; none if there are many."""
-    try:
-        packed = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, PEER_GROUPS_MOST * 4)
-    except OSError:  # more than that, or a kernel older than 4.13
-        return ()
-    return struct.unpack(f"{len(packed) // 4}I", packed)
-
-
-def _remove_stale(path: str) -> None:
-    """Remove the socket that a killed process left; refuse when somebody listens on it."""
-    try:
-        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
-            raise OSError(errno.EADDRINUSE, "there is something else at the socket's path", path)
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
-            return
-    raise OSError(errno.EADDRINUSE, "another process listens on the socket", path)
 
 
 def _close_all(descriptors: Sequence[int] | deque[int]) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -27,19 +26,6 @@ from benchfs.rpc.messages import (
 
 SECOND = 1_000_000_000
 WAIT_SECONDS = 10.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
-        await client.rmtree("/")
 
 
 @pytest.fixture

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +11,6 @@ import benchfs
 from benchfs.bench import base, md, memory
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
 
 
 def names(cluster: benchfs.LocalCluster) -> list[str]:
@@ -34,12 +24,8 @@ async def test_metadata_rates_are_measured_and_nothing_stays(
     rates = await md.run(cluster.url, md.Settings(operations=50, tasks=8, file_bytes=MIB))
 
     assert [rate.name for rate in rates] == [
-        md.CREATE,
-        md.STAT,
-        md.UNLINK,
-        md.STORE,
-        md.LOAD,
-        md.RANDOM_READ,
+        *(md.CREATE, md.STAT, md.RENAME, md.UNLINK, md.STORE, md.LOAD),
+        *(md.MAKE, md.REMOVE, md.LIST, md.RANDOM_READ),
     ]
     assert all(rate.operations == 50 and rate.per_s > 0 for rate in rates)
     assert await asyncio.to_thread(names, cluster) == []
@@ -70,16 +56,3 @@ def test_a_file_that_came_back_changed_ends_the_measurement(tmp_path: Path) -> N
     for size in (1, 2, 3):  # longer than it was, changed, shorter
         with pytest.raises(OSError, match="came back"):
             memory.require_pieces(path, size)
-
-
-def test_the_command_prints_one_json_document(cluster: benchfs.LocalCluster) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchfs.bench.md", cluster.url, "-n", "20", "--json"],
-        capture_output=True,
-        check=True,
-        timeout=50,
-    )
-
-    document = json.loads(done.stdout)
-    assert document["settings"]["operations"] == 20
-    assert len(document["rates"]) == 6

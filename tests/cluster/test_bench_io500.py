@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from benchfs.bench.backends.choose import Target
 from benchfs.bench.io500.run import Outcome, run
 from benchfs.bench.io500.score import PHASES
 from benchfs.bench.io500.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=3) as running:
-        yield running
 
 
 def short(directory: str, *, sync: bool = False) -> Settings:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +23,6 @@ BYTES_OF_HARD = 47008
 NO_LAUNCHER = {
     name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI"))
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
 
 
 def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -183,7 +176,7 @@ def test_the_figures_include_nodes_caches_and_processors(cluster: benchfs.LocalC
     local_reads = measured(Target(cluster=cluster.url), settings, 1)
 
     write, read = remote.phases
-    assert len(write.nodes) == 2
+    assert len(write.nodes) == len(cluster.nodes)
     assert sum(after.chunk_bytes - before.chunk_bytes for before, after in write.nodes) > 0
     assert all(after.cpu_seconds is not None for _, after in write.nodes)
     assert read.counters.cache_misses

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from benchfs.bench.mdtest import phase
 from benchfs.bench.mdtest.result import Outcome
 from benchfs.bench.mdtest.run import operations, run
 from benchfs.bench.mdtest.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
 
 
 def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:

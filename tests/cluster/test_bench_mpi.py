@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ AGREED = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
 
 
 def mpirun(
@@ -115,3 +108,24 @@ def test_a_failure_under_mpi_is_said_once_and_ends_all_ranks(short_tmp: Path) ->
 
     assert later.stderr.count("benchfs: incomplete") == 1
     assert at_once.stderr.count("missing/f") == 1
+
+
+def test_a_task_of_srun_that_mpi_takes_for_the_only_one_measures_nothing(short_tmp: Path) -> None:
+    """As under an srun without the right --mpi: its environment is there, and no other rank."""
+    path = short_tmp / "f"
+    srun = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
+    flags = ("-a", "posix", "-o", str(path), "-w", "-t", "64k", "-b", "64k", "-k")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "benchfs.cli.main", "bench", "ior", *flags],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+        env=os.environ | AGREED | srun | {"TMPDIR": str(short_tmp)},
+    )
+
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert "2 ranks were started, and MPI knows of one" in done.stderr
+    assert "srun --mpi=pmix" in done.stderr
+    assert not path.exists()

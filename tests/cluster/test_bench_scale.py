@@ -36,6 +36,22 @@ def test_every_size_does_the_same_work_and_leaves_nothing(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_simulated_sizes_are_counted_without_a_daemon(tmp_path: Path) -> None:
+    flags = ["--simulate", "3", "--offered", "5000", "--directory", str(tmp_path), "--json"]
+
+    done = subprocess.run(
+        [*COMMAND, "scale", *flags], capture_output=True, text=True, timeout=55, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    (size,) = found["sizes"]
+    assert (size["nodes"], size["groups"], found["offered"]["per_second"]) == (3, 256, 5000)
+    assert size["costs"]["create"]["by_operation"] == {"open": 1, "release": 1}
+    assert found["beyond"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -15,19 +14,6 @@ from benchfs.inode import READ, ROOT_INO, WRITE
 from benchfs.rpc.messages import RenameHow
 
 OWNER = benchfs.User(50_001, 60_001)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
-        await client.rmtree("/")
 
 
 async def test_names_and_numbers_lead_to_the_same_as_paths(fs: benchfs.AsyncClient) -> None:

@@ -143,8 +143,8 @@ def test_measuring() -> None:
     result = document("bench", "ior", "-t", "64k", "-b", "1m", "-N", "2", "-F")
     assert [row["access"] for row in result["tests"][0]["Results"]] == ["write", "read"]
     assert b"multiple" in benchfs("bench", "ior", "-t", "3", "-b", "10", status=2).stderr
-    rates = document("bench", "md", "-n", "20", "--large", "1m")["rates"]
-    assert [rate["operations"] for rate in rates] == [20] * 6
+    columns = document("bench", "md", "-n", "20", "--large", "1m", "--processes", "1")["columns"]
+    assert [rate["operations"] for column in columns for rate in column["rates"]] == [20] * 18
     assert b"whole MiB" in benchfs("bench", "md", "--large", "5000", status=2).stderr
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,6 @@ from benchfs.cli.find import walk
 from benchfs.transfer import Transfer
 
 WHEN = (1_500_000_000_000_000_001, 1_400_000_000_000_000_001)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,9 +172,10 @@ OPEN_FILES: list[tuple[str, str, int, Callable[[benchfs.AsyncFile], Awaitable[ob
 
 # What is tested where who asks, or what befell the node, is what the test is about.
 PERMISSIONS = "cluster/test_permissions.py"
+OF_FILES = "cluster/test_file_permissions.py"
 ELSEWHERE = {
     (PERMISSIONS, "test_making_and_removing_need_the_directorys_write_permission"): ["path EACCES"],
-    (PERMISSIONS, "test_attributes_are_changed_by_their_owner"): [
+    (OF_FILES, "test_attributes_are_changed_by_their_owner"): [
         "chmod EPERM",
         "chown EPERM",
         "utime EPERM",
@@ -185,11 +186,11 @@ ELSEWHERE = {
         "rmdir EPERM",
         "rename EPERM",
     ],
-    (PERMISSIONS, "test_what_nodes_ask_one_another_is_refused_to_clients"): [
+    ("cluster/test_who_is_who.py", "test_what_nodes_ask_one_another_is_refused_to_clients"): [
         "requests between nodes EPERM"
     ],
-    (PERMISSIONS, "test_reading_and_writing_need_the_files_permission"): ["truncate EACCES"],
-    (PERMISSIONS, "test_chunks_are_for_those_who_opened_the_file_like_that"): [
+    (OF_FILES, "test_reading_and_writing_need_the_files_permission"): ["truncate EACCES"],
+    (OF_FILES, "test_chunks_are_for_those_who_opened_the_file_like_that"): [
         "bytes of a chunk EACCES"
     ],
     ("unit/test_links.py", "test_a_file_has_no_more_names_than_the_limit"): ["link EMLINK"],
@@ -221,7 +222,7 @@ ELSEWHERE = {
     ("cluster/test_sparse_files.py", "test_more_than_the_disk_has_cannot_be_allocated"): [
         "fallocate ENOSPC"
     ],
-    ("contract/test_chunk_shaping.py", "test_a_file_system_that_cannot_allocate_says_so"): [
+    ("contract/chunks/test_shaping.py", "test_a_file_system_that_cannot_allocate_says_so"): [
         "fallocate EOPNOTSUPP"
     ],
     ("cluster/test_copy_range.py", "test_what_cannot_be_copied_is_refused"): [
@@ -283,18 +284,6 @@ ELSEWHERE = {
         "clear_quota ENOTDIR",
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
 
 
 numbers = itertools.count()

@@ -7,7 +7,8 @@ import errno
 import io
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,6 @@ import benchfs
 from benchfs.errors import BenchFSError
 
 CHUNK = 65536
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=3) as running:
-        yield running
 
 
 @pytest.fixture(params=[True, False], ids=["local-reads", "remote-reads"])
@@ -327,9 +322,8 @@ async def test_chunks_are_spread_over_all_nodes(fs: benchfs.AsyncClient) -> None
 
 def test_the_synchronous_client_has_the_same_methods(cluster: benchfs.LocalCluster) -> None:
     public = {name for name in dir(benchfs.AsyncClient) if not name.startswith("_")}
-    assert public - {"attribute_seconds", "by_inode", "cache", "cluster_map", "local_hits"} <= set(
-        dir(benchfs.Client)
-    )
+    inside = {"attribute_seconds", "by_inode", "cache", "cluster_map", "local_hits", "requests"}
+    assert public - inside <= set(dir(benchfs.Client))
     with benchfs.Client(cluster.url) as fs:
         fs.makedirs("/s/t")
         with fs.open("/s/f", "wb") as file:
@@ -409,3 +403,29 @@ async def test_what_two_files_of_a_client_write_comes_in_the_order_it_was_writte
             await other.pwrite(b"A", 7)
         assert await fs.read_bytes("/f") == b"first, At the end."
         await fs.unlink("/f")
+
+
+async def test_a_client_whose_closing_nobody_waits_for_leaves_no_connection(
+    cluster: benchfs.LocalCluster,
+) -> None:
+    def sockets() -> list[str]:
+        folder = Path("/proc/self/fd")
+        targets = (os.readlink(link) for link in folder.iterdir() if link.is_symlink())
+        return sorted(target for target in targets if target.startswith("socket:"))
+
+    before = sockets()
+    client = benchfs.AsyncClient(cluster.url)
+    await client.connect()
+    file = await client.open("/f", "wb")
+    await file.write(b"gathered, not sent")
+    assert sockets() != before
+
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)  # it has begun to send what was gathered
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    assert sockets() == before
+    async with benchfs.AsyncClient(cluster.url) as other:
+        await other.rmtree("/")

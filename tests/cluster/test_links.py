@@ -5,26 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 import benchfs
 from benchfs.errors import BenchFSError
 from benchfs.inode import home_group
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=3) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
-        await client.rmtree("/")
 
 
 async def directory_elsewhere(fs: benchfs.AsyncClient, path: str) -> str:

@@ -161,7 +161,7 @@ async def test_closing_a_file_that_has_a_name_left_frees_nothing(
 
 async def directory_in(fs: benchfs.AsyncClient, *, elsewhere: bool) -> str:
     """A new directory, at home in the root's group or in another one."""
-    for number in range(1000):
+    for number in range(10_000):
         path = f"/directory-{number}"
         if await fs.exists(path):
             continue

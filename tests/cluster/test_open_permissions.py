@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import hmac
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 import benchfs
-from benchfs.inode import home_group
+from benchfs.inode import READ, WRITE, home_group
 from benchfs.inode_handle import InodeHandle
+from benchfs.instance import find
 from benchfs.paths import parse
 from benchfs.rpc.messages import (
     AllocateChunk,
@@ -27,19 +29,20 @@ from benchfs.rpc.messages import (
     LockRecord,
     MapData,
     OpenInode,
+    Present,
     PunchChunk,
     Renew,
     RenewReply,
     ReportSize,
     ReserveEnd,
 )
+from benchfsd.capabilities import Capabilities
+from tests.cluster.users import ALICE, BOB, denied, only_root
 
-ALICE = benchfs.User(50_001, 60_001)
-BOB = benchfs.User(50_002, 60_002)
 CHUNK = 65_536
 LEASE_SECONDS = 2
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may act for other users")
+pytestmark = only_root
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +61,8 @@ async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient
 
 
 @pytest.fixture
-async def alice(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url, user=ALICE, cache_bytes=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def bob(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url, user=BOB, cache_bytes=0) as client:
-        yield client
-
-
-async def denied(ask: Awaitable[object], code: int = errno.EACCES) -> None:
-    with pytest.raises(PermissionError) as failure:
-        await ask
-    assert failure.value.errno == code
+def caching() -> dict[str, float]:
+    return {"cache_bytes": 0}
 
 
 class Raw:
@@ -140,6 +130,24 @@ async def test_a_file_that_is_not_open_is_neither_appended_to_nor_punched_nor_lo
     assert await alice.read_bytes("/f") == b"12345"
     async with await alice.open("/f", "r+b") as mine:
         await mine.lock(timeout=0)
+
+
+async def test_who_knows_the_secret_cannot_make_a_capability(
+    cluster: benchfs.LocalCluster,
+    fs: benchfs.AsyncClient,
+    alice: benchfs.AsyncClient,
+    bob: benchfs.AsyncClient,
+) -> None:
+    await alice.write_bytes("/f", b"12345")
+    await alice.chmod("/f", 0o600)
+    file = await raw(bob, "/f")
+    secret = (await find(str(cluster.directory))).secret
+    for key in (secret, hmac.digest(secret, b"benchfs-capability", "sha256")):
+        made = Capabilities(key).seal(file.cluster.session.session_id, file.ino, READ | WRITE)
+        await denied(file.node(Present(file.ino, made)))
+
+    await denied(file.chunk(PunchChunk(file.ino, 0, 0, 0, 5)))
+    assert await alice.read_bytes("/f") == b"12345"
 
 
 async def test_a_lock_is_not_claimed_by_who_has_not_opened_the_file(

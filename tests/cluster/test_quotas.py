@@ -7,30 +7,17 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 import benchfs
 from benchfs.errors import BenchFSError, NoSpaceError
-from benchfs.quotas import Quota
+from benchfs.fsck import Kind, Options
+from benchfs.quotas import Quota, _Walk
 from benchfs.user import User
 
 MIB = 1 << 20
 COMMAND = (sys.executable, "-m", "benchfs.cli.main", "quota")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=3) as running:
-        yield running
-
-
-@pytest.fixture
-async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url) as client:
-        yield client
-        await client.rmtree("/")
 
 
 async def used(fs: benchfs.AsyncClient, path: str) -> tuple[int, int]:
@@ -371,6 +358,104 @@ async def test_a_hard_link_across_quotas_is_refused(trees: benchfs.AsyncClient) 
 
 
 # ------------------------------------------------------- the other client, the command
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+async def test_what_left_while_a_quota_was_set_and_counts_to_it_all_the_same_fsck_corrects(
+    fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It is renamed after the walk found it, and before it is told to count."""
+    await fs.makedirs("/p/d")
+    await fs.mkdir("/free")
+    if what == "file":
+        await fs.write_bytes("/p/d/x", b"x" * 100)
+    else:
+        await fs.mkdir("/p/d/x")
+    moving = (await fs.stat("/p/d/x")).st_ino
+    plain = _Walk._mark
+
+    async def late(self: _Walk, group: int, inos: list[int]) -> bool:
+        if moving in inos and await fs.exists("/p/d/x"):
+            await fs.rename("/p/d/x", "/free/x")
+        return await plain(self, group, inos)
+
+    monkeypatch.setattr(_Walk, "_mark", late)
+    size = 100 if what == "file" else 0
+    await fs.set_quota("/p", max_bytes=1000, max_inodes=10)
+    assert await used(fs, "/p") == (size, 3)  # one too many, and counting anew does not help
+
+    report = await fs.fsck(Options(repair=True, age=0, patience=1))
+
+    (only,) = report.found
+    assert (only.finding.kind, only.path, only.repaired) == (Kind.QUOTA, "/free/x", True)
+    assert await used(fs, "/p") == (0, 2)
+    assert (await fs.fsck(Options(age=0, patience=1))).found == []
+
+
+async def test_after_renames_in_and_out_while_a_quota_came_and_went_fsck_makes_the_count_right(
+    fs: benchfs.AsyncClient,
+) -> None:
+    places = [f"/{top}/{number}" for top in ("p", "free") for number in range(4)]
+    for place in places:
+        await fs.makedirs(place)
+    for number in range(24):
+        await fs.write_bytes(f"{places[number % 8]}/{number}", b"x" * number)
+    ended = asyncio.Event()
+
+    async def move(first: int) -> int:
+        """Rename some files around, always to the next place."""
+        turn = 0
+        while not ended.is_set():
+            for number in range(first, 24, 4):
+                old, new = places[(number + turn) % 8], places[(number + turn + 1) % 8]
+                await fs.rename(f"{old}/{number}", f"{new}/{number}")
+            turn += 1
+        return turn
+
+    movers = [asyncio.create_task(move(first)) for first in range(4)]
+    for _ in range(4):
+        await fs.set_quota("/p", max_bytes=10_000, max_inodes=1000)
+        await fs.clear_quota("/p")
+    await fs.set_quota("/p", max_bytes=10_000, max_inodes=1000)
+    ended.set()
+    assert min(await asyncio.gather(*movers)) > 0
+
+    report = await fs.fsck(Options(repair=True, age=0, patience=1))
+
+    assert {one.finding.kind for one in report.found} <= {Kind.QUOTA}
+    assert report.clean
+    inside = [int(name) for place in places[:4] for name in await fs.listdir(place)]
+    assert await used(fs, "/p") == (sum(inside), len(inside) + 5)
+    for place in places[:4]:
+        for name in await fs.listdir(place):
+            await fs.unlink(f"{place}/{name}")
+    await until_used(fs, "/p", (0, 5))
+
+
+async def test_setting_a_quota_that_was_interrupted_can_be_finished_by_fsck(
+    fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fs.makedirs("/p/d/e")
+    await fs.mkdir("/p/w", wide=True)
+    for path in ("/p/f", "/p/d/f", "/p/d/e/f", "/p/w/f"):
+        await fs.write_bytes(path, b"x")
+
+    async def interrupted(_: _Walk, __: int, ___: int) -> list[tuple[int, int]]:
+        raise NoSpaceError(errno.EIO, "interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Walk, "_mark_entries", interrupted)
+        with pytest.raises(NoSpaceError):
+            await fs.set_quota("/p", max_inodes=100)
+    assert await used(fs, "/p") == (0, 1)
+
+    report = await fs.fsck(Options(repair=True, age=0, patience=1))
+
+    assert {one.finding.kind for one in report.found} == {Kind.QUOTA}
+    assert report.clean
+    assert await used(fs, "/p") == (4, 8)
+    await fs.write_bytes("/p/w/g", b"x")  # wherever its names are kept
+    assert await used(fs, "/p") == (5, 9)
 
 
 def test_the_synchronous_client_has_the_same_methods(cluster: benchfs.LocalCluster) -> None:

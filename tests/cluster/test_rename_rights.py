@@ -1,32 +1,23 @@
 """Renames, links, wide directories and permissions together, whatever group each name is in.
 
-Directories get home groups by chance, over two nodes; every test has several of them.
+Directories get home groups by chance, over the nodes; every test has several of them.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 import benchfs
 from benchfs.inode import home_group
+from tests.cluster.users import ALICE, SHARED, denied, only_root
 
-ALICE = benchfs.User(50_001, 60_001, (60_100,))
-BOB = benchfs.User(50_002, 60_002, (60_100,))
-SHARED = 60_100
 DIRECTORIES = 6
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may act for other users")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[benchfs.LocalCluster]:
-    with benchfs.LocalCluster(nodes=2) as running:
-        yield running
+pytestmark = only_root
 
 
 @pytest.fixture
@@ -49,21 +40,8 @@ async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient
 
 
 @pytest.fixture
-async def alice(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url, user=ALICE, attribute_seconds=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def bob(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url, user=BOB, attribute_seconds=0) as client:
-        yield client
-
-
-async def denied(ask: Awaitable[object], code: int = errno.EACCES) -> None:
-    with pytest.raises(PermissionError) as failure:
-        await ask
-    assert failure.value.errno == code
+def caching() -> dict[str, float]:
+    return {"attribute_seconds": 0}
 
 
 def pairs() -> list[tuple[str, str]]:

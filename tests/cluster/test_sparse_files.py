@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -185,19 +184,6 @@ async def test_what_cannot_be_allocated_is_refused(fs: benchfs.AsyncClient) -> N
         with pytest.raises(OSError, match="Bad file") as caught:
             await file.fallocate(0, 1)
         assert caught.value.errno == errno.EBADF
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 MiB. Needs the right to mount."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=48m", "benchfs-test", str(place)]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 async def test_more_than_the_disk_has_cannot_be_allocated(small_disk: Path) -> None:

@@ -1,35 +1,22 @@
-"""The engines that the transport and RPC contracts run over, and the event loops they run on.
+"""What the suites of transports and calls run over: every engine, and the event loops.
 
-A new engine joins both suites by one line in `ENGINES` and one branch in `engine`.
+A new engine joins all suites by one name in `links.ENGINES` and one branch in `links.engine_of`.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import uvloop
 
-from benchfs.rpc.transports.base import Transport
-from benchfs.rpc.transports.memory import MemoryNetwork
-from benchfs.rpc.transports.sockets import SocketTransport
+from benchfs.rpc.connection import Connection
+from tests.contract.links import ENGINES, Engine, engine_of
+from tests.contract.rpc_node import Client, Node, client_of, running
 
-ENGINES = ("sockets-tcp", "sockets-unix", "memory")
 # Suites whose subject drives the loop itself, and so is tried on both loops it is used with.
-ON_BOTH_LOOPS = frozenset({"test_transport.py", "test_rpc.py"})
+ON_BOTH_LOOPS = frozenset({"test_transport.py", "test_rpc.py", "test_rpc_handshake.py"})
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-
-class Engine(NamedTuple):
-    """A transport with an address to listen on, and what it says it can do."""
-
-    name: str
-    transport: Transport
-    address: str
-    passes_descriptors: bool = False
-    vouches_for_peer: bool = False  # the kernel says which user is at the other end
 
 
 def pytest_asyncio_loop_factories(
@@ -41,12 +28,24 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest, short_tmp: Path) -> AsyncIterator[Engine]:
-    name = str(request.param)
-    if name == "sockets-tcp":
-        yield Engine(name, SocketTransport(), "tcp://127.0.0.1:0")
-    elif name == "sockets-unix":
-        address = f"unix://{short_tmp}/socket"
-        yield Engine(name, SocketTransport(), address, True, True)
-    else:
-        yield Engine(name, MemoryNetwork().transport("client"), "mem://server", True)
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    async with engine_of(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+async def node(engine: Engine) -> AsyncIterator[Node]:
+    async with running(engine) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(node: Node) -> AsyncIterator[Client]:
+    made = client_of(node)
+    yield made
+    await made.pool.close()
+
+
+@pytest.fixture
+async def connection(client: Client) -> Connection:
+    return await client.pool.connect(client.peer, "calls", timeout=5)

@@ -29,6 +29,8 @@ class Engine(NamedTuple):
     has_paths: bool = False
 
 
+# Where UCX listens: an RDMA device's address for the tests over RDMA (tests/rdma).
+UCX_IP = os.environ.get("BENCHFS_TEST_UCX_IP", "127.0.0.1")
 ENGINES: tuple[str, ...] = ("sockets-tcp", "sockets-unix", "uring-tcp", "uring-unix", "memory")
 if os.environ.get("UCX_TLS"):  # read once a process: tests/contract/test_ucx.py starts one for each
     ENGINES = ("ucx",)
@@ -57,7 +59,7 @@ async def engine_of(name: str) -> AsyncIterator[Engine]:
                 has_paths=True,
             )
         elif engine == "ucx":
-            yield Engine(UcxBetweenWorkers(), lambda: "ucx://127.0.0.1:0")
+            yield Engine(UcxBetweenWorkers(), lambda: f"ucx://{UCX_IP}:0")
         else:
             assert name == "memory"
             yield Engine(
@@ -74,8 +76,9 @@ class UcxBetweenWorkers:
     schemes = frozenset({"ucx"})
 
     def __init__(self) -> None:
-        self._near = UcxTransport(lambda: hold("near"))
-        self._far = UcxTransport(lambda: hold("far"))
+        self._near = UcxTransport(hold=lambda: hold("near"))
+        self._far = UcxTransport(hold=lambda: hold("far"))
+        self.summary = self._near.summary
 
     async def connect(self, address: str, receiver: Receiver) -> Link:
         return await self._near.connect(address, receiver)

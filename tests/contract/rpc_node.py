@@ -6,8 +6,11 @@ import os
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
+import msgpack
+
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.errors import RemoteError
+from benchfs.rpc.frames import Kind, encode
 from benchfs.rpc.messages import (
     Empty,
     Op,
@@ -141,3 +144,13 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+def request(op: int, fields: tuple[object, ...], call_id: int = 1) -> bytes:
+    """The frame of a request, from whatever it is made."""
+    return encode(Kind.REQUEST, call_id, msgpack.packb([op, 1000, 0, 0, 0, 0, *fields]))
+
+
+def read(index: int, length: int) -> ReadChunk:
+    """Asks for `length` bytes, each `index` mod 256."""
+    return ReadChunk(1, index, 0, length)

@@ -10,7 +10,7 @@ from benchfs.rpc.connection import Connection
 from benchfs.rpc.errors import ConnectionLostError
 from benchfs.rpc.frames import HEADER_BYTES, Kind, encode
 from benchfs.rpc.messages import Op, ReadChunk, ReadChunkReply
-from tests.contract.links import ENGINES, Engine, Recorder, engine_of, turns
+from tests.contract.links import Engine, Recorder, turns
 
 SIZE = 300_000
 HEAD = encode(Kind.REPLY, 1, msgpack.packb((int(Op.READ_CHUNK), 1, b"")), SIZE)
@@ -20,12 +20,6 @@ LARGE_HEAD = encode(Kind.REPLY, 1, msgpack.packb((int(Op.READ_CHUNK), 1, b"")), 
 AFTER = encode(Kind.REPLY, 2, msgpack.packb((int(Op.READ_CHUNK), 1, b"")), 3) + b"end"
 # Before the reply, inside its header, between header and payload, inside the payload, at its end.
 POINTS = [0, 1, HEADER_BYTES, len(HEAD), len(HEAD) + 1, 65_536, 200_000, len(REPLY) - 1]
-
-
-@pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    async with engine_of(request.param) as made:
-        yield made
 
 
 class Ends:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -27,36 +27,12 @@ from benchfs.rpc.messages import (
 )
 from benchfs.rpc.pool import Peer
 from benchfs.rpc.server import CREDITS, Call, Reply
-from benchfs.rpc.transports import sockets
+from benchfs.rpc.transports import endpoints
 from benchfs.rpc.transports.sockets import SocketTransport
-from tests.contract.links import ENGINES, Engine, Recorder, engine_of, turns
+from tests.contract.links import Engine, Recorder, engine_of, turns
 from tests.contract.rpc_node import SECRET, Client, Node, client_of, running, until
 
 READ = ReadChunk(1, 1, 0, 1)
-
-
-@pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    async with engine_of(request.param) as made:
-        yield made
-
-
-@pytest.fixture
-async def node(engine: Engine) -> AsyncIterator[Node]:
-    async with running(engine) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(node: Node) -> AsyncIterator[Client]:
-    client = client_of(node)
-    yield client
-    await client.pool.close()
-
-
-@pytest.fixture
-async def connection(client: Client) -> Connection:
-    return await client.pool.connect(client.peer, "calls", timeout=5)
 
 
 async def works(connection: Connection) -> bool:
@@ -317,7 +293,7 @@ async def test_a_name_with_several_addresses_is_tried_at_each(
     async def resolve(_address: str) -> list[tuple[int, tuple[str, int]]]:
         return [(socket.AF_INET, (host, port)) for host in ("127.0.0.2", "127.0.0.3", "127.0.0.1")]
 
-    monkeypatch.setattr(sockets, "_resolve", resolve)
+    monkeypatch.setattr(endpoints, "_resolve", resolve)
     here = Recorder()
 
     link = await SocketTransport().connect(f"tcp://node.example:{port}", here)

@@ -12,22 +12,14 @@ import pytest
 
 from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Link, Listener
 from tests.contract.links import (
-    ENGINES,
     PASSING_DESCRIPTORS,
     WITH_PATHS,
     Engine,
     Recorder,
-    engine_of,
     turns,
 )
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    async with engine_of(request.param) as made:
-        yield made
 
 
 class Pair:

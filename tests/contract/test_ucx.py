@@ -5,27 +5,31 @@ of a link have a worker each (tests/contract/links.py), so the bytes take the pa
 """
 
 import asyncio
+import json
 import os
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from benchfs.rpc.transports.base import TransportUnavailableError
 from benchfs.rpc.transports.choose import choose
-from benchfs.rpc.transports.ucx.binding import AM_SEND_EAGER, AM_SEND_RENDEZVOUS
-from benchfs.rpc.transports.ucx.link import GREETING
+from benchfs.rpc.transports.sockets import SocketTransport
+from benchfs.rpc.transports.ucx.binding import AM_SEND_EAGER, AM_SEND_RENDEZVOUS, AM_SEND_REPLY
+from benchfs.rpc.transports.ucx.door import only_from
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES, Card
+from benchfs.rpc.transports.ucx.lifeline import Lifeline
 from benchfs.rpc.transports.ucx.outgoing import HEADER, HELLO
 from benchfs.rpc.transports.ucx.worker import hold
-from tests.contract.links import Recorder, engine_of, turns
+from tests.contract.links import Recorder, turns
 from tests.ucx import needs_ucx
 
 ROOT = Path(__file__).parents[2]
 STREAMS = ("test_transport", "test_cancelled_buffers")
-CALLS = ("test_rpc", "test_rpc_limits")
+CALLS = ("test_rpc", "test_rpc_handshake", "test_rpc_limits")
 # UCX connects by an address of the network, so `tcp` is in every list; where shared memory is,
 # the bytes go through that.
 PATHS = {
@@ -105,40 +109,38 @@ def test_ucx_says_nothing_on_standard_output() -> None:
     assert ended.stdout == ""
 
 
-@needs_ucx
-async def test_a_stranger_that_says_nothing_does_no_harm() -> None:
-    """Connections are made and dropped before a byte is said, as monitoring does."""
-    transport = choose("ucx").transport("ucx")
-    far, near = Recorder(), Recorder()
-    listener = await transport.listen("ucx://127.0.0.1:0", lambda: far)
-    for _ in range(20):
-        _, writer = await asyncio.open_connection(*listener.address[6:].split(":"))
-        writer.close()
-
-    link = await transport.connect(listener.address, near)
-    link.write([b"hello"])
-    link.flush()
-
-    await far.until(lambda far: far.data == b"hello")
-    link.abort()
-    await far.until(lambda far: bool(far.lost_reasons))
-    listener.close()
+EAGER = [AM_SEND_EAGER, AM_SEND_EAGER | AM_SEND_REPLY]
 
 
 class Foreigner:
     """The owner of an endpoint that does not care what comes back."""
 
-    path = ""
-
+    def reached(self, owner: object) -> None: ...
     def arrived(self, header: bytes, data: bytes) -> None: ...
     def offered(self, header: bytes, rendezvous: object, size: int) -> None: ...
     def failed(self, status: int) -> None: ...
     def handle(self) -> None: ...
 
 
+async def introduced(address: str) -> tuple[Lifeline, Card]:
+    """A lifeline to a listener that has no secret, and the card that it showed."""
+    shown: asyncio.Future[Card] = asyncio.get_running_loop().create_future()
+    own = Card(os.urandom(NUMBER_BYTES), 0)
+    lifeline = Lifeline(
+        b"",
+        lambda: own,
+        lambda _, peer: shown.set_result(peer),
+        lambda *_: None,
+        connects=True,
+    )
+    await SocketTransport().connect(address.replace("ucx:", "tcp:"), lifeline)
+    return lifeline, await shown
+
+
 @needs_ucx
-async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away() -> None:
-    """Any header, any data, eager and rendezvous, with and without a greeting first."""
+@pytest.mark.parametrize("knows_a_number", [False, True])
+async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away(knows_a_number: bool) -> None:
+    """Any header, any data, eager and rendezvous; from a stranger, and from one of the cluster."""
     rng = random.Random(1)
     far: list[Recorder] = []
 
@@ -146,34 +148,114 @@ async def test_a_peer_that_speaks_ucx_and_not_benchfs_is_turned_away() -> None:
         far.append(Recorder())
         return far[-1]
 
-    async with engine_of("ucx") as engine:
-        listener = await engine.transport.listen(engine.address(), accept)
-        near = Recorder()
-        link = await engine.transport.connect(listener.address, near)
-        worker = hold("foreigner")
-        for number in range(30):
-            endpoint = worker.connect(
-                "127.0.0.1", urlsplit(listener.address).port or 0, Foreigner()
-            )
-            if number % 2:
-                worker.send(endpoint, HEADER.pack(HELLO, 0, GREETING), b"", AM_SEND_EAGER, int)
-            for _ in range(rng.randrange(1, 12)):
-                header = HEADER.pack(rng.randrange(24), rng.randrange(4), rng.randrange(1 << 40))
-                header = rng.choice([header, rng.randbytes(rng.randrange(40))])
-                data = rng.randbytes(rng.choice([0, 1, 5000, 300_000]))
-                flags = rng.choice([AM_SEND_EAGER, AM_SEND_RENDEZVOUS]) if data else AM_SEND_EAGER
-                worker.send(endpoint, header, data, flags, int)
-            await turns(30)
-            worker.close(endpoint)
+    transport = choose("ucx").transport("ucx")
+    listener = await transport.listen("ucx://127.0.0.1:0", accept)
+    near = Recorder()
+    link = await transport.connect(listener.address, near)
+    worker = hold("foreigner")
+    for count in range(20):
+        lifeline, peer = await introduced(listener.address)
+        number = peer.number if knows_a_number else os.urandom(NUMBER_BYTES)
+        endpoint = worker.connect("127.0.0.1", peer.port, Foreigner())
+        if count % 2:
+            hello = HEADER.pack(number, HELLO, 0, 0)
+            worker.send(endpoint, hello, b"", AM_SEND_EAGER | AM_SEND_REPLY, int)
+        for _ in range(rng.randrange(1, 12)):
+            kinds = (number, rng.randrange(24), rng.randrange(4), rng.randrange(1 << 40))
+            header = rng.choice([HEADER.pack(*kinds), rng.randbytes(rng.randrange(40)), number])
+            data = rng.randbytes(rng.choice([0, 1, 5000, 300_000]))
+            flags = rng.choice(EAGER + [AM_SEND_RENDEZVOUS] * 2 if data else EAGER)
+            worker.send(endpoint, header, data, flags, int)
+        await turns(30)
+        worker.close(endpoint)
+        lifeline.close()
 
-        link.write([b"still here"])
-        link.flush()
-        await far[0].until(lambda far: far.data == b"still here")
-        worker.let_go()
-        listener.close()
-        for recorder in far:
-            recorder.link.abort()
-        await near.until(lambda near: bool(near.lost_reasons))
+    link.write([b"still here"])
+    link.flush()
+    await far[0].until(lambda far: far.data == b"still here")
+    worker.let_go()
+    listener.close()
+    for recorder in far:
+        recorder.link.abort()
+    await near.until(lambda near: bool(near.lost_reasons))
+
+
+@needs_ucx
+async def test_an_introduced_peer_that_never_says_hello_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchfs.rpc.transports.ucx.transport.GREETING_SECONDS", 0.05)
+    listener = await choose("ucx").transport("ucx").listen("ucx://127.0.0.1:0", Recorder)
+
+    lifeline, _ = await introduced(listener.address)
+
+    ended = asyncio.Event()
+    lifeline.on_lost = lambda *_: ended.set()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    listener.close()
+
+
+async def answered(address: tuple[str, int]) -> bool:
+    """Whether anybody answers there within a moment."""
+    try:
+        async with asyncio.timeout(0.2):
+            _, writer = await asyncio.open_connection(*address)
+    except TimeoutError:
+        return False
+    writer.close()
+    return True
+
+
+@needs_ucx
+async def test_nobody_gets_to_ucx_unless_an_introduced_peer_is_on_its_way() -> None:
+    listener = await choose("ucx").transport("ucx").listen("ucx://127.0.0.1:0", Recorder)
+    lifeline, peer = await introduced(listener.address)
+    place = ("127.0.0.1", peer.port)
+    assert await answered(place)
+
+    lifeline.close()
+
+    async with asyncio.timeout(5):
+        while await answered(place):
+            await asyncio.sleep(0)
+    listener.close()
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
+async def test_the_kernel_drops_what_others_send_to_the_door(ip: str) -> None:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family) as listening:
+        try:
+            listening.bind((ip, 0))
+        except OSError:
+            pytest.skip("NOT TESTED: this host has no IPv6")
+        listening.listen()
+        place = listening.getsockname()[:2]
+        other = "fe80::1" if ":" in ip else "192.0.2.1"
+
+        only_from([other], [listening])
+        assert not await answered(place)
+        only_from([other, ip], [listening])
+        assert await answered(place)
+        only_from([], [listening])
+        assert not await answered(place)
+
+
+@needs_ucx
+async def test_a_peer_with_another_secret_is_turned_away_before_ucx_hears_of_it() -> None:
+    listener = (
+        await choose("ucx")
+        .for_cluster(b"ours")
+        .transport("ucx")
+        .listen("ucx://127.0.0.1:0", Recorder)
+    )
+    stranger = choose("ucx").for_cluster(b"theirs").transport("ucx")
+
+    with pytest.raises(ConnectionError, match="the peer closed the connection"):
+        await stranger.connect(listener.address, Recorder())
+
+    listener.close()
 
 
 def test_without_the_library_the_text_says_what_to_install() -> None:
@@ -193,6 +275,26 @@ def test_without_the_library_the_text_says_what_to_install() -> None:
     assert ended.returncode == 7, ended.stderr
     assert ended.stdout.startswith(TransportUnavailableError.__name__)
     assert "libucx0" in ended.stdout
+
+
+def test_doctor_says_what_to_install_for_ucx() -> None:
+    environment = {**os.environ, "BENCHFS_UCX_LIBRARY": "libucp-that-is-not-there.so"}
+    environment["BENCHFS_TRANSPORT"] = "ucx"
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("benchfs"), "doctor", "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr
+    [check] = [
+        check for check in json.loads(ended.stdout)["checks"] if check["name"] == "transport"
+    ]
+    assert check["verdict"] == "problem"
+    assert "libucx0" in check["seen"]
 
 
 def test_without_the_extra_the_text_says_what_to_install() -> None:

@@ -25,21 +25,6 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
         yield running
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48m", "benchfs-test", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def start(*arguments: str, timeout: int = 10) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "benchfs.cli.main", "bench", *arguments],
@@ -118,6 +103,37 @@ def test_a_disk_that_fills_up_is_named_with_what_went_before(small_disk: Path) -
     assert found["benchfs"]["failed"]["name"] == "write"
     assert sum(client["amount"] for client in found["benchfs"]["failed"]["clients"]) > 1 << 20
     assert left == [], err
+
+
+def test_a_disk_of_this_host_that_fills_up_is_an_error_with_what_went_before(
+    small_disk: Path,
+) -> None:
+    flags = ["-w", "-r", "-F", "-t", "1m", "-b", "1g", "-D", "30", "-N", "2"]
+    run = start("ior", "-a", "posix", *flags, "-o", str(small_disk / "f"), "--json")
+    out, err = run.communicate(timeout=WAIT_SECONDS)
+
+    assert run.returncode == 1, (out, err)
+    assert "incomplete" in err
+    assert "No space left" in err
+    found = json.loads(out)
+    assert found["tests"][0]["Results"] == found["summary"] == []
+    written = [client["amount"] for client in found["benchfs"]["failed"]["clients"]]
+    assert 40 << 20 <= sum(written) <= 48 << 20
+    assert list(small_disk.iterdir()) == []
+
+
+def test_small_files_that_fill_a_disk_leave_the_phases_before(small_disk: Path) -> None:
+    flags = ["-n", "1000000", "-F", "-w", "100k", "-W", "30", "--tasks", "2"]
+    run = start("mdtest", "-a", "posix", *flags, "-d", str(small_disk / "md"), "--json")
+    out, err = run.communicate(timeout=WAIT_SECONDS)
+
+    assert run.returncode == 1, (out, err)
+    assert "No space left" in err
+    found = json.loads(out)
+    assert [row["operation"] for row in found["summary"]] == ["Tree creation"]
+    made = sum(client["amount"] for client in found["benchfs"]["failed"]["clients"])
+    assert 300 <= made <= 492
+    assert list(small_disk.iterdir()) == []
 
 
 def test_io500_ends_with_the_phase_that_fails_and_has_no_score(small_disk: Path) -> None:

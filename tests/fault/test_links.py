@@ -18,6 +18,7 @@ from benchfs.localcluster import LocalNode
 from benchfs.rpc.messages import Link, Rename, RenameHow, Unlink
 
 TIMEOUT_SECONDS = 30.0
+LEASE_SECONDS = 2  # what was open at a node that restarted is kept for so long
 ROUND_TRIPS = 3
 
 
@@ -71,7 +72,7 @@ class Scene(NamedTuple):
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     async with (
-        benchfs.LocalCluster(nodes=2) as cluster,
+        benchfs.LocalCluster(nodes=2, settings={"lease_seconds": LEASE_SECONDS}) as cluster,
         benchfs.AsyncClient(cluster.url, timeout=TIMEOUT_SECONDS, attribute_seconds=60) as fs,
     ):
         nodes = {node.node_id: node for node in cluster.nodes}

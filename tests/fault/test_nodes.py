@@ -138,17 +138,9 @@ async def test_a_write_to_a_lost_node_fails_at_the_latest_at_close(
             await file.fsync()
 
 
-def test_a_full_disk_refuses_new_data_and_keeps_the_old(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48m", "benchfs-test", str(disk)], check=True
-    )
-    try:
-        with benchfs.LocalCluster(nodes=2, data=disk, chunk_size=CHUNK) as cluster:
-            asyncio.run(fill_and_free(cluster))
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+def test_a_full_disk_refuses_new_data_and_keeps_the_old(small_disk: Path) -> None:
+    with benchfs.LocalCluster(nodes=2, data=small_disk, chunk_size=CHUNK) as cluster:
+        asyncio.run(fill_and_free(cluster))
 
 
 async def fill_and_free(cluster: benchfs.LocalCluster) -> None:

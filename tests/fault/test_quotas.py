@@ -9,6 +9,7 @@ import pytest
 
 import benchfs
 from benchfs.errors import BenchFSError, NoSpaceError
+from benchfs.fsck import Kind, Options
 from benchfs.inode import ROOT_INO
 
 MOST_INODES = 150
@@ -126,3 +127,37 @@ async def test_while_a_node_is_away_what_it_may_use_counts_as_used(
         while quota is None or not quota.exact:
             quota = await fs.get_quota("/p")
     assert quota.used_inodes == before.used_inodes + 1
+
+
+async def test_what_a_crash_between_the_steps_of_mkdir_left_in_the_count_fsck_takes_from_it(
+    cluster: benchfs.LocalCluster, fs: benchfs.AsyncClient
+) -> None:
+    await fs.mkdir("/p")
+    await fs.set_quota("/p", max_inodes=1000)
+    for number in range(30):  # so that the nodes know one another
+        await fs.mkdir(f"/p/{number}")
+    primary = fs.cluster_map.primary((await fs.stat("/p")).st_ino >> 48)
+    root = fs.cluster_map.primary(ROOT_INO >> 48)
+    names_node = next(node for node in cluster.nodes if node.node_id == primary)
+    inodes_node = next(node for node in cluster.nodes if node.node_id not in {primary, root})
+    inodes_node.pause()
+    making = [asyncio.create_task(fs.mkdir(f"/p/new{number}")) for number in range(30)]
+    for _ in range(30):  # turns of the node, in which it asks for the inodes
+        await fs.stat("/p")
+    begun = sum(not task.done() for task in making)
+    assert begun
+
+    names_node.kill()
+    inodes_node.resume()
+    await asyncio.to_thread(names_node.start)
+    await asyncio.gather(*making)
+
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        while await counted(fs) != (0, 61 + begun):
+            await asyncio.sleep(0.05)
+    assert await tree(fs) == (0, 61)
+    report = await fs.fsck(Options(repair=True, age=0, patience=1))
+    assert {one.finding.kind for one in report.found} == {Kind.NAMELESS}
+    assert len(report.found) == begun
+    assert report.clean
+    assert await counted(fs) == (0, 61)

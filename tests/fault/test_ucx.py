@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 
 import benchfs
 from benchfs.errors import TransportError
+from benchfs.rpc.transports.ucx.introduction import MAGIC, NONCE_BYTES, NUMBER_BYTES, PROOF_BYTES
 from tests.ucx import needs_ucx
 
 CHUNK = 1 << 16
@@ -145,8 +148,8 @@ async def test_a_client_killed_amid_a_transfer_leaves_the_node_serving(
         assert all(node.pid for node in cluster.nodes)
 
 
-def data_ports(pid: int, besides: set[int]) -> list[tuple[str, int]]:
-    """Where a process listens, other than at some ports: UCX's own ports for data."""
+def ports(pid: int) -> list[tuple[str, int]]:
+    """Where a process listens: the node's own ports, and those that UCX opened for data."""
     inodes = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -161,24 +164,57 @@ def data_ports(pid: int, besides: set[int]) -> list[tuple[str, int]]:
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
                 address = socket.inet_ntoa(bytes.fromhex(ip)[::-1])
                 found.append((address, int(port, 16)))
-    return [place for place in found if place[1] not in besides]
+    return found
 
 
-async def test_garbage_at_the_ports_for_data_is_survived(cluster: benchfs.LocalCluster) -> None:
-    """Not at the port where UCX accepts connections: see docs/UCX.md."""
+def garbage(rng: random.Random) -> Iterator[bytes]:
+    """What somebody may write to a port that is not his."""
+    opening = MAGIC + rng.randbytes(NONCE_BYTES)
+    yield b""
+    yield from (rng.randbytes(size) for size in (1, 7, 16, 17, 40, 300, 5000, 100_000))
+    yield from (bytes(size) for size in (8, 17, 4096))
+    yield b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
+    yield MAGIC
+    yield opening
+    yield opening[:-1]
+    yield opening + rng.randbytes(PROOF_BYTES + NUMBER_BYTES + 2)
+    yield opening + rng.randbytes(PROOF_BYTES) + b"\xff" * 500
+    yield opening + rng.randbytes(100_000)
+    yield from (struct.pack("<QQ", size, 0) + rng.randbytes(64) for size in (0, 40, 1 << 63))
+
+
+def reach(place: tuple[str, int]) -> socket.socket | None:
+    """A connection to there, or None where the kernel drops what is sent."""
+    try:
+        return socket.create_connection(place, timeout=0.5)
+    except TimeoutError:
+        return None
+
+
+async def test_garbage_at_any_port_of_a_node_is_survived(cluster: benchfs.LocalCluster) -> None:
+    """At the port of its ucx:// address and at those that UCX opens."""
     node = cluster.nodes[0]
+    rng = random.Random(1)
     async with client(cluster, 20) as fs:
         await fs.write_bytes("/wide", b"x" * 9 * CHUNK)
         record = next(one for one in fs.cluster_map.nodes if one.node_id == node.node_id)
-        known = {urlsplit(address).port or 0 for address in record.addresses}
-        places = data_ports(node.pid, known)
-        assert places
-        for place in places:
-            for size in (1, 7, 16, 40, 300, 5000, 100_000):
+        known = {urlsplit(address).port for address in record.addresses}
+        reached = {place: reach(place) for place in ports(node.pid)}
+        open_ports = {place for place, half_open in reached.items() if half_open}
+        assert known - {None} <= {port for _, port in open_ports}
+        assert len(open_ports) < len(reached), "UCX's listener answers strangers"
+        for place in open_ports:
+            for said in garbage(rng):
                 with socket.create_connection(place, timeout=5) as stranger:
                     try:
-                        stranger.sendall(os.urandom(size))
+                        stranger.sendall(said)
                     except OSError:
                         continue  # it has hung up
         assert await fs.read_bytes("/wide") == b"x" * 9 * CHUNK
+        async with client(cluster, 20) as other:
+            assert await other.read_bytes("/wide") == b"x" * 9 * CHUNK
+            links = [node.reply.transport for node in await other.status() if node.reply]
+        assert all("links over tcp/lo" in text for text in links)
         assert node.pid
+        for half_open in filter(None, reached.values()):
+            half_open.close()

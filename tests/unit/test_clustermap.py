@@ -37,6 +37,7 @@ def test_lookups() -> None:
     assert cluster_map.nodes == NODES
     assert cluster_map.groups_led_by("node-0") == (0, 3)
     assert cluster_map.groups_led_by("nobody") == ()
+    assert cluster_map.leaders == {"node-0", "node-1", "node-2"}
     assert cluster_map.version == 20
     assert "node-1" in cluster_map
     assert "node-9" not in cluster_map
@@ -58,6 +59,16 @@ def test_a_newer_entry_replaces_and_leaves_the_old_map_alone() -> None:
     assert (old.primary(1), old.epoch(1), old.version) == ("node-1", 1, 4)
     assert new.groups_led_by("node-2") == (1, 2)
     assert new != old
+
+
+def test_who_has_lost_his_last_group_leads_no_more() -> None:
+    old = table()
+    assert "node-1" in old.leaders
+
+    new = old.with_group(GroupEntry(1, 2, ("node-2",)))
+
+    assert new.leaders == {"node-0", "node-2"}
+    assert old.leaders == {"node-0", "node-1", "node-2"}
 
 
 @pytest.mark.parametrize("epoch", [4, 5])

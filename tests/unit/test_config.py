@@ -1,5 +1,6 @@
 """A daemon's settings: where each comes from, and what is said when one is wrong."""
 
+import dataclasses
 import socket
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def test_everything_can_be_set(file: Path) -> None:
         mode = "durable"
         host = "rack1-node7"
         reserve_bytes = 0
+        lease_seconds = 5
+        superuser = 1000
+        root = "trusted"
         metrics_listen = "tcp://127.0.0.1:9100"
         log_level = "debug"
         log_file = "/var/log/benchfsd.log"
@@ -73,6 +77,8 @@ def test_everything_can_be_set(file: Path) -> None:
     assert len(config.listen) == 3
     assert config.mode is Mode.DURABLE
     assert config.reserve_bytes == 0
+    assert config.lease_seconds == 5.0
+    assert config.superusers == {0, 1000}
 
 
 @pytest.mark.parametrize(
@@ -96,12 +102,14 @@ def test_the_environment_goes_before_the_file(file: Path, monkeypatch) -> None:
     monkeypatch.setenv("BENCHFS_MODE", "volatile")
     monkeypatch.setenv("BENCHFS_LISTEN", "tcp://127.0.0.1:1, unix:///run/a.sock")
     monkeypatch.setenv("BENCHFS_RESERVE_BYTES", "123")
+    monkeypatch.setenv("BENCHFS_LEASE_SECONDS", "1.5")
 
     config = loaded(file, 'mode = "durable"\nlisten = ["tcp://127.0.0.1:9"]\n')
 
     assert config.mode is Mode.VOLATILE
     assert config.listen == ("tcp://127.0.0.1:1", "unix:///run/a.sock")
     assert config.reserve_bytes == 123
+    assert config.lease_seconds == 1.5
 
 
 def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +152,10 @@ def test_all_that_is_missing_is_named(file: Path) -> None:
         ('metrics_listen = "unix:///a"', "is not an address"),
         ("reserve_bytes = -1", "'reserve_bytes'"),
         ("reserve_bytes = 1.5", "'reserve_bytes'"),
+        ("lease_seconds = 0.1", "0.1 is not a number of seconds from 0.5 to 3600"),
+        ("lease_seconds = true", "'lease_seconds'"),
+        ("superuser = 4294967295", "4294967295 is not a uid"),
+        ('root = "free"', "'free' is none of squashed, trusted"),
         ('log_level = "loud"', "'log_level'"),
         ('log_file = "here"', "'here' is not an absolute path"),
         ('transport = "tin can"', "'transport'"),
@@ -175,5 +187,5 @@ def test_what_is_no_toml_file_is_named(file: Path, tmp_path: Path) -> None:
 def test_the_settings_do_not_change_afterwards(file: Path) -> None:
     config = load(file)
 
-    with pytest.raises(ValueError):
+    with pytest.raises(dataclasses.FrozenInstanceError):
         config.node_id = "node-2"

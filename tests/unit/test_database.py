@@ -53,6 +53,13 @@ def reopen(path: Path) -> Database:
     return Database(path / "db", sync=False, schedule=lambda callback: None)
 
 
+def test_its_directory_is_for_its_owner_who_need_not_be_root(
+    tmp_path: Path, database: Database
+) -> None:
+    assert (tmp_path / "db").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "db/data.mdb").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_row_is_seen_at_once_and_stays_after_the_commit(database: Database) -> None:
     database.put(b"key", b"value")
     before = database.get(b"key")

@@ -130,6 +130,13 @@ def test_ucx_that_is_not_there_is_no_fault() -> None:
     assert host.ucx_library((1, 13, 1)) == Check("UCX", OK, "version 1.13.1")
 
 
+def test_ucx_that_is_too_old_is_a_warning() -> None:
+    check = host.ucx_library((1, 12, 1))
+
+    assert check.verdict is WARNING
+    assert "1.13 or newer" in (check.advice or "")
+
+
 def test_rdma_devices_without_ucx_are_a_warning(tmp_path: Path) -> None:
     assert host.rdma_devices(tmp_path / "none") == []
     for name in ("mlx5_1", "mlx5_0"):

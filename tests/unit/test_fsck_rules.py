@@ -83,8 +83,9 @@ class World:
 
     def findings(self, shares: int = 1) -> list[Finding]:
         found = []
+        quotas = {one.ino: one.quota for one in self.inodes.values()} if shares > 1 else None
         for share in range(shares):
-            tally = Tally(share, shares, GROUPS, frozenset(self.busy))
+            tally = Tally(share, shares, GROUPS, frozenset(self.busy), quotas)
             ours = [one for one in self.inodes.values() if one.ino % shares == share]
             tally.add_inodes(map(self._surveyed, ours), now_ns=NOW_NS, age_ns=AGE_NS)
             for group, part in self.parts:
@@ -218,6 +219,29 @@ def test_a_directory_with_two_names(world: World) -> None:
     world.change(ROOT_INO, entries=2)
 
     assert world.kinds == [Kind.NAMES]
+
+
+@pytest.mark.parametrize("shares", [1, 3])
+def test_what_counts_to_another_quota_than_its_directory(world: World, shares: int) -> None:
+    world.change(DIRECTORY, quota=DIRECTORY)  # one of its own
+    (only,) = world.findings(shares)
+    assert (only.kind, only.ino, only.found, only.expected) == (Kind.QUOTA, FILE, 0, DIRECTORY)
+
+    world.change(FILE, quota=DIRECTORY)
+    assert world.findings(shares) == []
+
+    world.change(DIRECTORY, quota=GONE)
+    found = sorted((one.ino, one.expected) for one in world.findings(shares))
+    assert found == sorted([(DIRECTORY, 0), (FILE, GONE)])
+
+
+def test_what_has_names_in_several_directories_may_count_to_any_quota(world: World) -> None:
+    world.change(DIRECTORY, quota=DIRECTORY)
+    world.change(ROOT_INO, entries=2)
+    world.change(FILE, nlink=2)
+    world.entries.append((0, entry(ROOT_INO, b"link", FILE)))
+
+    assert world.findings() == []
 
 
 @pytest.mark.parametrize("entries", [0, 2])

@@ -7,7 +7,9 @@ import pytest
 
 from benchfs.rpc import handshake
 from benchfs.rpc.errors import HandshakeError
-from benchfs.rpc.handshake import ClientHandshake, ServerHandshake, proof
+from benchfs.rpc.handshake import ClientHandshake, ServerHandshake, caller_of, proof
+from benchfs.rpc.messages import Prove
+from benchfs.rpc.transports.base import Peer
 
 SECRET = b"the secret of the cluster"
 CLIENT_NONCE = bytes(range(32))
@@ -129,3 +131,36 @@ def test_an_unknown_purpose_is_refused() -> None:
 
     with pytest.raises(HandshakeError, match="purpose"):
         theirs.check(ours.prove(reply, "fun", 0, 0))
+
+
+TCP = Peer("tcp://10.0.0.1:7000")
+STATED, KERNELS = (1000, 100, (7,)), (2000, 200, (8,))
+
+
+def unix(uid: int) -> Peer:
+    return Peer("unix:///socket", uid, 200, 42, (8,))
+
+
+@pytest.mark.parametrize(
+    ("peer", "who"),
+    [(TCP, STATED), (unix(0), STATED), (unix(2000), KERNELS)],
+    ids=["over TCP who he says", "root as who he says", "others as the kernel says"],
+)
+def test_a_client_is(peer: Peer, who: tuple[int, int, tuple[int, ...]]) -> None:
+    hello, prove = client().hello(), Prove(b"", "calls", *STATED)
+
+    assert caller_of(hello, prove, peer, own_uid=500)[3:] == who
+
+
+@pytest.mark.parametrize("peer", [TCP, unix(0), unix(500)], ids=["tcp", "root", "same user"])
+def test_a_node_may_be(peer: Peer) -> None:
+    hello, prove = client(role="node").hello(), Prove(b"", "calls", *STATED)
+
+    assert caller_of(hello, prove, peer, own_uid=500).role == "node"
+
+
+def test_a_node_is_not_another_user_of_its_host() -> None:
+    hello, prove = client(role="node").hello(), Prove(b"", "calls", *STATED)
+
+    with pytest.raises(HandshakeError, match="same user"):
+        caller_of(hello, prove, unix(2000), own_uid=500)

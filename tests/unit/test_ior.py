@@ -69,7 +69,10 @@ def outcome(settings: Settings, failure: str = "") -> Outcome:
         summed(access, 0, [part(rank, *times, settings.transfers) for rank in range(2)], [])
         for access, times in (("write", (0.25, 2.25, 2.5)), ("read", (0.0025, 0.0125, 0.015)))
     ]
-    return Outcome(settings, "POSIX", ["h", "h"], [1, 2], 0.0, 9.0, phases, [0.5], failure)
+    return Outcome(
+        settings, "POSIX", ["h", "h"], [1, 2], 0.0,
+        ended=9.0, phases=phases, removed=[0.5], failure=failure,
+    )  # fmt: skip
 
 
 def two_tasks() -> Settings:
@@ -292,6 +295,20 @@ def test_a_launcher_is_known_by_its_environment(
     environment: dict[str, str], launched: bool
 ) -> None:
     assert mpi.launched(environment) == launched
+
+
+@pytest.mark.parametrize(
+    ("environment", "ranks"),
+    [
+        ({}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 4),
+        ({"PMI_SIZE": "2", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "8"}, 2),
+        ({"SLURM_NTASKS": "8"}, 1),
+        ({"SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, 8),
+    ],
+)
+def test_a_launcher_says_how_many_ranks_it_started(environment: dict[str, str], ranks: int) -> None:
+    assert mpi.started(environment) == ranks
 
 
 def test_spread_is_of_the_whole_population() -> None:

@@ -15,6 +15,7 @@ from benchfs.layout import (
     block_pieces,
     chunk_group,
     pieces,
+    shared_layout,
 )
 
 CHUNK_SIZES = st.integers(1, MAX_CHUNK_SIZE // BLOCK_SIZE).map(lambda blocks: blocks * BLOCK_SIZE)
@@ -106,6 +107,14 @@ def test_chunk_sizes_outside_of_the_rules_are_refused(size: int) -> None:
 def test_layouts_that_could_not_be_sent_are_refused(first: int, stripe: tuple[int, ...]) -> None:
     with pytest.raises(ValueError):
         Layout(first=first, stripe=stripe)
+    with pytest.raises(ValueError):
+        shared_layout(DEFAULT_CHUNK_SIZE, first, stripe)
+
+
+@pytest.mark.parametrize("stripe", [(), (3, 1)])
+def test_a_shared_layout_is_as_any_other(stripe: tuple[int, ...]) -> None:
+    for _ in range(2):
+        assert shared_layout(BLOCK_SIZE, 7, stripe) == Layout(BLOCK_SIZE, 7, stripe)
 
 
 @pytest.mark.parametrize("size", [BLOCK_SIZE, 3 * BLOCK_SIZE, MAX_CHUNK_SIZE])

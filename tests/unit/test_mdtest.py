@@ -31,14 +31,14 @@ SUMMARY rate (in ops/sec): (of 2 iterations)
 
 def measured(operation: str, iteration: int, seconds: float) -> Phase:
     parts = [Part(rank, rank, 100, seconds / (rank + 1)) for rank in range(2)]
-    return Phase(operation, iteration, parts, [])
+    return Phase(operation, iteration=iteration, parts=parts, nodes=[])
 
 
 def outcome() -> Outcome:
     settings = Settings(items=100, files_only=True, iterations=2)
     found = [measured(phase.FILE_CREATION, 0, 1.0), measured(phase.FILE_STAT, 0, 0.1)]
     found += [measured(phase.FILE_CREATION, 1, 0.5), measured(phase.FILE_STAT, 1, 0.05)]
-    return Outcome(settings, "posix", ["a", "b"], [1, 2], 0.0, 1.0, found, 100)
+    return Outcome(settings, "posix", ["a", "b"], [1, 2], 0.0, ended=1.0, phases=found, items=100)
 
 
 def test_the_table_is_mdtests_to_the_letter() -> None:

@@ -117,3 +117,34 @@ def test_a_node_holds_a_limited_number_of_files(
         opens.require_room()
 
     assert caught.value.code == errno.ENFILE
+
+
+def test_a_writer_that_does_not_release_has_spilled(opens: Opens, env: FixedEnv) -> None:
+    for ino in (1, 2, 3):
+        opens.hold(ALICE, hold(ino, ino, writes=True))
+    opens.hold(ALICE, hold(4, 4))
+
+    opens.release(ALICE, [hold(1, 1)])
+    opens.claim(ALICE, 4, [hold(3, 3, writes=True)])
+    assert [opens.has_spilled(ino) for ino in (1, 2, 3, 4)] == [False, True, False, False]
+
+    for _ in range(4):
+        env.clock.advance(LEASE / 3)
+        opens.expire()
+    assert [opens.has_spilled(ino) for ino in (1, 2, 3, 4)] == [False, True, True, False]
+
+    opens.forget_spilled(2)
+    assert not opens.has_spilled(2)
+
+
+def test_of_too_many_that_spilled_every_one_has(
+    opens: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchfsd.opens.SPILLED_MOST", 2)
+    for ino in (1, 2, 3):
+        opens.note_spilled(ino)
+
+    opens.forget_spilled(1)
+
+    assert opens.has_spilled(1)
+    assert opens.has_spilled(99)

@@ -89,6 +89,13 @@ def test_an_entry_change_is_what_decoding_and_encoding_gives(
     assert rows.decode_inode(value) == changed
 
 
+@given(INODES.filter(lambda inode: inode.change < 2**64 - 1), I64)
+def test_a_change_moves_ctime_and_the_counter_only(inode: Attributes, now_ns: int) -> None:
+    value = rows.inode_with_change(rows.encode_inode(inode), now_ns)
+
+    assert rows.decode_inode(value) == inode._replace(ctime_ns=now_ns, change=inode.change + 1)
+
+
 @given(U64, U8, U16)
 def test_an_entry_comes_back(ino: int, file_type: int, fanout: int) -> None:
     entry = (ino, file_type, fanout)
@@ -99,7 +106,9 @@ def test_an_entry_comes_back(ino: int, file_type: int, fanout: int) -> None:
 def test_a_slot_comes_back(sequence: int, kind: FrameKind, body: bytes) -> None:
     answer = Answer(kind, body)
 
-    assert rows.decode_slot(rows.encode_slot(sequence, answer)) == (sequence, answer)
+    value = rows.encode_slot(sequence, answer)
+    assert rows.decode_slot(value) == (sequence, answer)
+    assert rows.sequence_of_slot(value) == sequence
 
 
 @given(U64)

@@ -17,7 +17,7 @@ from benchfs.rpc.frames import Kind
 from benchfs.rpc.messages import Code, Open, RegisterPart, RemoveDirectory
 from benchfsd.holds import Held
 from benchfsd.namespace import UnregisteredError
-from benchfsd.parts import register
+from benchfsd.peers import register_part
 from benchfsd.rows import Answer, Call, part_key
 from benchfsd.slots import Slots
 from tests.unit.simulated_groups import LAYOUT, Cluster, Fault, StoppedError
@@ -62,7 +62,7 @@ def wide_scene() -> WideScene:
     ino = cluster.make_directory(a, b"wide", 3, fanout=6)
     others = {shard_group(ino, shard, GROUPS) for shard in range(6)} - {3}
     for group in others:
-        asyncio.run(register(cluster.nodes[group], group, ino))
+        asyncio.run(register_part(cluster.nodes[group], group, ino))
     cluster.store_all()
     return WideScene(cluster, RemoveDirectory(a, b"wide"), ino, tuple(sorted(others)))
 
@@ -108,7 +108,7 @@ def test_a_wide_directory_is_removed_whole_or_stays_whole(
             with pytest.raises(UnregisteredError):
                 cluster.names(others[0]).open(create)
             with pytest.raises(RemoteError) as gone:
-                asyncio.run(register(cluster.nodes[others[0]], others[0], ino))
+                asyncio.run(register_part(cluster.nodes[others[0]], others[0], ino))
             assert gone.value.code == errno.ENOENT
 
 
@@ -143,7 +143,7 @@ async def test_the_first_entry_of_a_part_and_the_removal_exclude_each_other(seed
                 return 0
             except UnregisteredError:
                 try:
-                    await register(cluster.nodes[group], group, ino)
+                    await register_part(cluster.nodes[group], group, ino)
                 except RemoteError as refusal:
                     if refusal.code == errno.ENOENT:
                         return refusal.code

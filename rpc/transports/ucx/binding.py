@@ -34,7 +34,7 @@ EP_PARAM_ERROR_MODE, EP_PARAM_ERROR_HANDLER = 1 << 1, 1 << 2
 EP_PARAM_SOCKADDR, EP_PARAM_FLAGS, EP_PARAM_CONNECTION_REQUEST = 1 << 4, 1 << 5, 1 << 6
 EP_CLIENT_SERVER = 1
 EP_CLOSE_FORCE = 1
-ATTR_CALLBACK, ATTR_USER_DATA, ATTR_FLAGS = 1 << 1, 1 << 2, 1 << 4
+ATTR_CALLBACK, ATTR_FLAGS = 1 << 1, 1 << 4
 AM_SEND_REPLY, AM_SEND_EAGER, AM_SEND_RENDEZVOUS = 1, 2, 4
 AM_HAS_REPLY_EP, AM_RENDEZVOUS = 1, 1 << 17
 
@@ -138,7 +138,7 @@ def load() -> Ucx:
         # libucp depends on libucs: the name finds the one that was loaded with it.
         ucs = strings.dlopen("libucs.so.0")
     except OSError as exc:
-        raise _unavailable(f"{exc}: {HOW_TO_INSTALL}") from None
+        raise _unavailable(f"{str(exc).partition('.  ')[0]}: {HOW_TO_INSTALL}") from None
     numbers = [ffi.new("unsigned *") for _ in range(3)]
     lib.ucp_get_version(*numbers)
     version = (int(numbers[0][0]), int(numbers[1][0]), int(numbers[2][0]))

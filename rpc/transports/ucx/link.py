@@ -1,7 +1,9 @@
 """A link over one UCX endpoint: greeting, both halves of the stream, and how it ends.
 
-A link that closes sends what is queued and a FIN behind it, and ends when the peer has seen that:
-UCX's own end of a connection may overtake bytes that are still in a socket.
+Its ends have met on a `Lifeline`. The side that connected goes in by the other's `Door` then and
+says HELLO by UCX, the other takes the endpoint for the link and says WELCOME. A link that closes
+sends what is queued and a FIN behind it, and ends when the peer has seen that: the end of a
+connection may overtake its bytes.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from struct import error as StructError
 from benchfs.rpc.transports.base import Peer, Receiver
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, failure
+from benchfs.rpc.transports.ucx.door import Arrival
 from benchfs.rpc.transports.ucx.incoming import Incoming, StreamError
+from benchfs.rpc.transports.ucx.introduction import Card
+from benchfs.rpc.transports.ucx.lifeline import Lifeline
 from benchfs.rpc.transports.ucx.outgoing import (
-    ABORT,
     CONFIRM,
     CREDIT,
     DATA,
@@ -28,41 +32,76 @@ from benchfs.rpc.transports.ucx.outgoing import (
     WELCOME,
     Outgoing,
 )
-from benchfs.rpc.transports.ucx.worker import GIVE_UP_SECONDS, Worker
+from benchfs.rpc.transports.ucx.worker import GIVE_UP_SECONDS, Ends, Worker
 
-# What a HELLO and a WELCOME carry: that this is BenchFS, and the version of the stream.
-GREETING = int.from_bytes(b"BenchFS\x01", "little")
 # How long a closing link may still send what was queued.
 LINGER_SECONDS = 1.0
 PEER_CLOSED = "the peer closed the connection"
 
-Greeted = Callable[["UcxLink", OSError | None], None]
+Greeted = Callable[["UcxLink | None"], None]
 
 
 class UcxLink(Outgoing):
-    """One endpoint, as a stream. `greeted` is told once: the link is ready, or why it is not."""
+    """One endpoint, as a stream.
 
-    def __init__(self, worker: Worker, peer: Peer, greeted: Greeted) -> None:
-        super().__init__(worker)
+    On the listening side `greeted` is called once, with the link, or None when nothing comes of it.
+    """
+
+    def __init__(  # noqa: PLR0917 (one argument a part)
+        self,
+        worker: Worker,
+        peer: Peer,
+        number: bytes,
+        card: Card,
+        lifeline: Lifeline,
+        greeted: Greeted | None = None,
+    ) -> None:
+        """`number` is this side's, `card` is the peer's. The worker is held for the link."""
+        super().__init__(worker, card.number)
         self.peer = peer
         self.path = ""  # what UCX chose, as tcp/eth0; known once there is a receiver
-        self._greeted: Greeted | None = greeted
+        self._greeted = greeted
+        self._welcomed: asyncio.Future[None] | None = None
         self._incoming = Incoming(worker, self, self._credit)
         self._receiver: Receiver | None = None
-        self._endpoint = None
         self._closing: asyncio.TimerHandle | None = None
         self._lingers = False  # this side closes: what is queued is still sent
         self._fin_sent = False
         self._why: str | None = None  # to be ended, and why
         self._notes: list[tuple[int, int]] = []  # messages outside of the stream
+        self._arrival: Arrival | None = None
+        self._own_number = number
+        self._lifeline = lifeline
+        lifeline.on_lost = self._cut_off
+        worker.expect(number, self)
 
-    def start(self, endpoint: Pointer) -> None:
-        """This is the endpoint; the worker is held for it."""
-        self._endpoint = endpoint
+    async def hello(self, ip: str, port: int) -> None:
+        """Connect to UCX's listener there, say HELLO and wait for the WELCOME.
 
-    def hello(self) -> None:
-        """Say HELLO: the connecting side does."""
-        self._control(HELLO, GREETING)
+        The side that connected does. Raises OSError. Cancelling leaves a link to be aborted.
+        """
+        if self._ended:
+            raise ConnectionError(errno.ECONNRESET, self._why, self.peer.address)
+        self._welcomed = self._worker.loop.create_future()
+        try:
+            self._endpoint = self._worker.connect(ip, port, self)
+            header = HEADER.pack(self._peer_number, HELLO, 0, 0)
+            flags = binding.AM_SEND_EAGER | binding.AM_SEND_REPLY
+            self._worker.send(self._endpoint, header, b"", flags, self._noted)
+            await self._welcomed
+        except BaseException:
+            self._welcomed = None
+            raise
+
+    def _welcome(self) -> None:
+        if self._arrival is not None:
+            self._endpoint = self._arrival.claim(self)
+        greeted, self._greeted = self._greeted, None
+        if self._endpoint is None or greeted is None:
+            self._why = "the peer broke the link's rules: it did not come in by the door"
+            return
+        self._control(WELCOME, 0)
+        greeted(self)
 
     def attach(self, receiver: Receiver) -> None:
         """Both ends have greeted: the link has its receiver now."""
@@ -73,9 +112,13 @@ class UcxLink(Outgoing):
 
     # ------------------------------------------------------------ what the worker notes
 
+    def reached(self, owner: Ends | None) -> None:
+        if isinstance(owner, Arrival) and self._arrival is None:
+            self._arrival = owner
+
     def arrived(self, header: bytes, data: bytes) -> None:
         try:
-            kind, number, value = HEADER.unpack(header)
+            _, kind, number, value = HEADER.unpack(header)
             if kind in {DATA, FIN}:
                 self._incoming.add(kind, number, data, None, len(data))
             else:
@@ -87,7 +130,7 @@ class UcxLink(Outgoing):
         try:
             if len(header) != HEADER.size:
                 self._incoming.strays.append(rendezvous)
-            kind, number, _ = HEADER.unpack(header)
+            _, kind, number, _ = HEADER.unpack(header)
             self._incoming.add(OFFER, number, b"", rendezvous, size)
             if kind != OFFER:
                 raise StreamError(f"an offer of kind {kind}")
@@ -97,6 +140,11 @@ class UcxLink(Outgoing):
     def failed(self, status: int) -> None:
         self._incoming.cut = True
         self._why = self._why or self._text(status)
+
+    def _cut_off(self, _: Lifeline, reason: str) -> None:
+        self._incoming.cut = True
+        self._why = self._why or reason
+        self._worker.touch(self)
 
     def _text(self, status: int) -> str:
         if status == binding.ERR_CONNECTION_RESET:
@@ -131,22 +179,17 @@ class UcxLink(Outgoing):
         return self._ended
 
     def _note(self, kind: int, value: int) -> None:
-        if self._greeted is not None:
-            if kind not in {HELLO, WELCOME} or value != GREETING:
-                self._why = "the peer does not speak this version of BenchFS over UCX"
-                return
-            greeted, self._greeted = self._greeted, None
-            if kind == HELLO:
-                self._control(WELCOME, GREETING)
-            greeted(self, None)
+        if kind == HELLO and self._greeted is not None:
+            self._welcome()
+        elif kind == WELCOME and self._welcomed is not None:
+            welcomed, self._welcomed = self._welcomed, None
+            welcomed.set_result(None)
         elif kind == CREDIT:
             self._credited(value)
         elif kind == CONFIRM:
             self._incoming.confirm(value)
         elif kind == FIN_SEEN:
             self._end("this side closed the connection")
-        elif kind == ABORT:
-            self._end(PEER_CLOSED)
         else:
             self._why = f"the peer broke the link's rules: a message of kind {kind}"
 
@@ -208,16 +251,21 @@ class UcxLink(Outgoing):
         if self._closing is not None:
             self._closing.cancel()
         worker, incoming = self._worker, self._incoming
-        if not worker.handles_failure and not incoming.cut:
-            self._control(ABORT, 0)  # such an endpoint ends only when all is taken or refused
+        self._lifeline.close()
         incoming.refuse()
-        worker.close(self._endpoint)
+        worker.forget(self._own_number)
+        if self._endpoint is not None:
+            worker.close(self._endpoint)
         if incoming.under_way() or (self._offers and worker.handles_failure):
             worker.progress_until(self._has_buffers_back, GIVE_UP_SECONDS)
         self._take_back()
         greeted, self._greeted = self._greeted, None
         if greeted is not None:
-            greeted(self, ConnectionError(reason))
+            greeted(None)
+        welcomed, self._welcomed = self._welcomed, None
+        if welcomed is not None and not welcomed.done():
+            problem = ConnectionError(errno.ECONNRESET, reason, self.peer.address)
+            welcomed.set_exception(problem)
         if self._receiver is not None:
             self._receiver.lost(reason)
         worker.let_go()

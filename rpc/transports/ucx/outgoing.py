@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import errno
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Buffer
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES
 from benchfs.rpc.transports.ucx.worker import Worker
 
-# The header of a message: what it is, its number in the stream, a value.
-HEADER = struct.Struct("<B3xIQ")
+# The header of a message: whose it is, what it is, its number in the stream, a value.
+HEADER = struct.Struct(f"<{NUMBER_BYTES}sB3xIQ")
 NUMBERS = 1 << 32
 # The stream.
 DATA, OFFER, FIN = 1, 2, 3
 # Not in the stream: handled when they arrive, whatever waits in it.
-HELLO, WELCOME, CREDIT, CONFIRM, FIN_SEEN, ABORT = 16, 17, 18, 19, 20, 21
+HELLO, WELCOME, CREDIT, CONFIRM, FIN_SEEN = 16, 17, 18, 19, 20
 
 # From here on a buffer is offered; below, copying it costs less than the further messages.
 OFFER_FROM_BYTES = 48 * 1024
@@ -49,14 +51,15 @@ class _Sent:
         self.done = done
 
 
-class Outgoing:
-    """Sends a stream; a link is one."""
+class Outgoing(ABC):
+    """Sends a stream; a link is one, and says what follows from it."""
 
     passes_descriptors = False
-    _endpoint: Pointer
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, peer_number: bytes) -> None:
         self.waiting_bytes = 0
+        self._peer_number = peer_number
+        self._endpoint: Pointer = None
         self._worker = worker
         self._ended = False
         self._queue: deque[Buffer | Callable[[], None]] = deque()
@@ -162,13 +165,13 @@ class Outgoing:
 
     def _post(self, kind: int, data: Buffer, flags: int, done: Callable[[int], None]) -> int:
         """Send a message of the stream."""
-        header = HEADER.pack(kind, self._number, len(data))
+        header = HEADER.pack(self._peer_number, kind, self._number, len(data))
         self._number = (self._number + 1) % NUMBERS
         return self._worker.send(self._endpoint, header, data, flags, done)
 
     def _control(self, kind: int, value: int) -> None:
         """Send a message that is not in the stream."""
-        header = HEADER.pack(kind, 0, value)
+        header = HEADER.pack(self._peer_number, kind, 0, value)
         self._worker.send(self._endpoint, header, b"", binding.AM_SEND_EAGER, self._noted)
 
     def _noted(self, status: int) -> None:
@@ -211,13 +214,14 @@ class Outgoing:
 
     # ------------------------------------------------------------ what a link adds
 
+    @abstractmethod
     def _report_drained(self) -> None:
-        raise NotImplementedError
+        """Little enough is queued that more may come."""
 
+    @abstractmethod
     def _all_sent(self) -> None:
         """Nothing is queued or under way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _broken(self, status: int) -> None:
         """The endpoint does not send any more."""
-        raise NotImplementedError

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from benchfs.rpc.transports.base import Peer, Receiver
+from benchfs.rpc.transports.base import Listener, Peer, Receiver
 from benchfs.rpc.transports.ucx import binding, context
 from benchfs.rpc.transports.ucx import worker as workers
-from benchfs.rpc.transports.ucx.binding import Pointer, check
+from benchfs.rpc.transports.ucx.door import Door
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES, Card
+from benchfs.rpc.transports.ucx.lifeline import Lifeline, Lines, tcp_address
 from benchfs.rpc.transports.ucx.link import UcxLink
 from benchfs.rpc.transports.ucx.worker import Worker
 
-# A peer that has connected says HELLO within this, and only so many may not have done so yet.
+# A peer that has connected is introduced and says HELLO within this, and only so many may not
+# have done so yet.
 GREETING_SECONDS = 5.0
 HALF_OPEN_MOST = 256
 
@@ -22,74 +26,75 @@ HALF_OPEN_MOST = 256
 class UcxListener:
     """A listening address; its connections are links once they have greeted."""
 
-    def __init__(self, worker: Worker, ip: str, port: int, accept: Callable[[], Receiver]) -> None:
+    address = ""
+
+    def __init__(
+        self, worker: Worker, secret: bytes, ip: str, accept: Callable[[], Receiver]
+    ) -> None:
         self._worker = worker
+        self._secret = secret
         self._accept = accept
-        self._requests: list[Pointer] = []  # told by UCX, not handled yet
-        self._half_open: dict[UcxLink, asyncio.TimerHandle] = {}
+        self._door = Door(worker, ip)
+        self._listener: Listener | None = None
+        self._half_open: dict[Lifeline, asyncio.TimerHandle] = {}
+        self._expected: dict[Lifeline, str] = {}  # at the door, with the IP they come from
         self._closed = False
-        ffi, lib = worker.ucx.ffi, worker.ucx.lib
-        self._on_connection = ffi.callback("void(void *, void *)", self._requested)
-        raw = ffi.new("unsigned char[]", binding.pack_address(ip, port))
-        parameters = ffi.new("ucp_listener_params_t *")
-        parameters.field_mask = 1 | 4  # address and callback
-        parameters.sockaddr.addr = raw
-        parameters.sockaddr.addrlen = len(raw)
-        parameters.ccb = self._on_connection
-        place = ffi.new("void **")
-        check(lib.ucp_listener_create(worker.handle, parameters, place), f"ucx://{ip}:{port}")
-        self._handle = place[0]
-        attributes = ffi.new("ucp_listener_attr_t *")
-        attributes.field_mask = 1
-        check(lib.ucp_listener_query(self._handle, attributes))
-        self.address = _url(*binding.unpack_address(bytes(attributes.address)))
-        worker.kick()
 
-    def _requested(self, request: Pointer, _: Pointer) -> None:
-        self._requests.append(request)
-        self._worker.touch(self)
+    async def open(self, address: str) -> None:
+        """Listen. Raises OSError."""
+        self._listener = await Lines().listen(address, self._lifeline)
+        self.address = _with_scheme("ucx", self._listener.address)
 
-    def handle(self) -> None:
-        """Accept those who have connected."""
-        requests, self._requests = self._requests, []
-        for request in requests:
-            if self._closed or len(self._half_open) >= HALF_OPEN_MOST:
-                self._worker.ucx.lib.ucp_listener_reject(self._handle, request)
-            else:
-                self._take(request)
+    def _lifeline(self) -> Lifeline:
+        """Of somebody who has connected to the port."""
+        number = os.urandom(NUMBER_BYTES)
 
-    def _take(self, request: Pointer) -> None:
-        worker = self._worker
-        attributes = worker.ucx.ffi.new("ucp_conn_request_attr_t *")
-        attributes.field_mask = 1
-        address = self.address
-        if worker.ucx.lib.ucp_conn_request_query(request, attributes) == binding.OK:
-            address = _url(*binding.unpack_address(bytes(attributes.address)))
-        link = UcxLink(worker, Peer(address), self._greeted)
-        try:
-            endpoint = worker.accept(request, link)
-        except OSError:
-            return  # it has gone already
-        worker.take_hold()
-        link.start(endpoint)
-        self._half_open[link] = worker.loop.call_later(GREETING_SECONDS, link.abort)
+        def card() -> Card:
+            ip = urlsplit(lifeline.peer_address).hostname or ""
+            self._door.expect(ip)
+            self._expected[lifeline] = ip
+            return Card(number, self._door.port)
 
-    def _greeted(self, link: UcxLink, problem: OSError | None) -> None:
-        self._half_open.pop(link).cancel()
-        if problem is None:
-            if self._closed:
+        def introduced(lifeline: Lifeline, card: Card) -> None:
+            self._worker.take_hold()
+            peer = Peer(_with_scheme("ucx", lifeline.peer_address))
+            UcxLink(self._worker, peer, number, card, lifeline, greeted)
+
+        def greeted(link: UcxLink | None) -> None:
+            self._settled(lifeline)
+            if link is not None and self._closed:
                 link.abort()
-            else:
+            elif link is not None:
                 link.attach(self._accept())
+
+        lifeline = Lifeline(self._secret, card, introduced, self._lost, connects=False)
+        if len(self._half_open) >= HALF_OPEN_MOST:
+            lifeline.close()
+        else:
+            timer = self._worker.loop.call_later(GREETING_SECONDS, lifeline.end, "it is too slow")
+            self._half_open[lifeline] = timer
+        return lifeline
+
+    def _lost(self, lifeline: Lifeline, _: str) -> None:
+        self._settled(lifeline)
+
+    def _settled(self, lifeline: Lifeline) -> None:
+        timer = self._half_open.pop(lifeline, None)
+        if timer is not None:
+            timer.cancel()
+        ip = self._expected.pop(lifeline, None)
+        if ip is not None:
+            self._door.forget(ip)
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self.handle()
-        for link in list(self._half_open):
-            link.abort()
-        self._worker.ucx.lib.ucp_listener_destroy(self._handle)
+        if self._listener is not None:
+            self._listener.close()
+        for lifeline in list(self._half_open):
+            lifeline.end("the node stops")
+        self._door.close()
         self._worker.let_go()
 
 
@@ -102,7 +107,9 @@ class UcxTransport:
     name = "ucx"
     schemes = frozenset({"ucx"})
 
-    def __init__(self, hold: Callable[[], Worker] = workers.hold) -> None:
+    def __init__(self, secret: bytes = b"", hold: Callable[[], Worker] = workers.hold) -> None:
+        """`secret` is what both ends of a connection have to know."""
+        self._secret = secret
         self._hold = hold
         version = ".".join(map(str, binding.load().version))
         resources = ", ".join(context.resources()) or "nothing: see UCX_TLS"
@@ -117,43 +124,64 @@ class UcxTransport:
     async def connect(self, address: str, receiver: Receiver) -> UcxLink:
         ip, port = await _resolve(address)
         worker = self._hold()
-        ready: asyncio.Future[None] = worker.loop.create_future()
-
-        def greeted(_: UcxLink, problem: OSError | None) -> None:
-            if ready.done():
-                return
-            if problem is None:
-                ready.set_result(None)
-                link.attach(receiver)
-            else:
-                ready.set_exception(problem)
-
-        link = UcxLink(worker, Peer(address), greeted)
         try:
-            link.start(worker.connect(ip, port, link))
-        except OSError:
-            worker.let_go()
-            raise
-        link.hello()
+            link, listener_port = await self._meet(worker, address, ip, port)
+        finally:
+            worker.let_go()  # the link holds it
         try:
-            await ready
-        except asyncio.CancelledError:
+            await link.hello(ip, listener_port)
+        except BaseException:
             link.abort()
             raise
+        link.attach(receiver)
         return link
+
+    async def _meet(self, worker: Worker, address: str, ip: str, port: int) -> tuple[UcxLink, int]:
+        """Connect by TCP and learn who is there, and where UCX listens. Raises OSError."""
+        met: asyncio.Future[tuple[UcxLink, int]] = worker.loop.create_future()
+        number = os.urandom(NUMBER_BYTES)
+
+        def introduced(lifeline: Lifeline, card: Card) -> None:
+            worker.take_hold()
+            link = UcxLink(worker, Peer(address), number, card, lifeline)
+            if met.done():
+                link.abort()
+            else:
+                met.set_result((link, card.port))
+
+        def lost(_: Lifeline, reason: str) -> None:
+            if not met.done():
+                met.set_exception(ConnectionError(errno.ECONNRESET, reason, address))
+
+        own = Card(number, 0)
+        lifeline = Lifeline(self._secret, lambda: own, introduced, lost, connects=True)
+        try:
+            await Lines().connect(tcp_address(ip, port), lifeline)
+            return await met
+        except BaseException:
+            if met.done() and not met.cancelled() and met.exception() is None:
+                met.result()[0].abort()
+            lifeline.close()
+            raise
 
     async def listen(self, address: str, accept: Callable[[], Receiver]) -> UcxListener:
         ip, port = await _resolve(address)
         worker = self._hold()
         try:
-            return UcxListener(worker, ip, port, accept)
+            listener = UcxListener(worker, self._secret, ip, accept)
         except OSError:
             worker.let_go()
             raise
+        try:
+            await listener.open(tcp_address(ip, port))
+        except BaseException:
+            listener.close()
+            raise
+        return listener
 
 
-def _url(ip: str, port: int) -> str:
-    return f"ucx://[{ip}]:{port}" if ":" in ip else f"ucx://{ip}:{port}"
+def _with_scheme(scheme: str, address: str) -> str:
+    return f"{scheme}://{address.partition('://')[2]}"
 
 
 async def _resolve(address: str) -> tuple[str, int]:

@@ -16,7 +16,7 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 from weakref import WeakKeyDictionary
 
@@ -30,12 +30,15 @@ from benchfs.rpc.transports.ucx.context import (
     reads_memory_of_others,
     shares_memory,
 )
+from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES
 
 MESSAGE_ID = 0xBF
 # events (the default) or poll
 PROGRESS_VARIABLE = "BENCHFS_UCX_PROGRESS"
 # Rounds of progress in one turn of the loop: others want their turn, too.
 ROUNDS = 64
+# How long arming may be put off: UCX's own work that no descriptor tells of waits as long.
+TIDY_SECONDS = 0.001
 # After this, an operation that should end at once is given up.
 GIVE_UP_SECONDS = 1.0
 
@@ -53,7 +56,8 @@ class Owner(Protocol):
 class Ends(Owner, Protocol):
     """Who an endpoint belongs to. UCX's callbacks call all but `handle`: they only note it."""
 
-    path: str  # what UCX chose for it, once known
+    def reached(self, owner: Ends | None) -> None:
+        """A message names the endpoint that it came by: whose that is."""
 
     def arrived(self, header: bytes, data: bytes) -> None:
         """A message with its data."""
@@ -81,12 +85,16 @@ class Worker:
         self._holders = 0
         self._closed = False
         self._due = False
+        self._links: dict[bytes, Ends] = {}  # by number
         self._owners: dict[int, Ends] = {}  # by endpoint
+        self._paths: dict[int, str] = {}  # by endpoint, as far as they are known
+        self._over_tcp_alone = False
+        self._tidying: asyncio.TimerHandle | None = None
         self._touched: dict[Owner, None] = {}  # whom something happened to, in order
-        self._operations: dict[int, tuple[Done, object]] = {}  # with what must stay alive
+        # by request, with what must stay alive
+        self._operations: dict[int, tuple[Done, object]] = {}
         self._sends_done: deque[tuple[Done, int]] = deque()
         self._receives_done: deque[tuple[Done, int]] = deque()
-        self._last_operation = 0
         self._closing: list[Pointer] = []  # requests of endpoints that are being closed
         self._make()
 
@@ -112,13 +120,15 @@ class Worker:
         handler.id = MESSAGE_ID
         handler.cb = self._on_message
         check(lib.ucp_worker_set_am_recv_handler(self.handle, handler))
-        mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA | binding.ATTR_FLAGS
-        self._send_parameters = ffi.new("ucp_request_param_t *")
-        self._send_parameters.op_attr_mask = mask
-        self._send_parameters.cb = ffi.cast("void *", self._on_sent)
-        self._receive_parameters = ffi.new("ucp_request_param_t *")
-        self._receive_parameters.op_attr_mask = binding.ATTR_CALLBACK | binding.ATTR_USER_DATA
-        self._receive_parameters.cb = ffi.cast("void *", self._on_received)
+        self._send_parameters = {
+            flags: self._operation_parameters(self._on_sent, flags)
+            for flags in (
+                binding.AM_SEND_EAGER,
+                binding.AM_SEND_EAGER | binding.AM_SEND_REPLY,
+                binding.AM_SEND_RENDEZVOUS,
+            )
+        }
+        self._receive_parameters = self._operation_parameters(self._on_received, 0)
         descriptor = ffi.new("int *")
         check(lib.ucp_worker_get_efd(self.handle, descriptor))
         self._descriptor = int(descriptor[0])
@@ -126,18 +136,25 @@ class Worker:
         _of_loop.setdefault(self.loop, []).append(self)
         self.kick()
 
+    def _operation_parameters(self, callback: Pointer, flags: int) -> Pointer:
+        parameters = self.ucx.ffi.new("ucp_request_param_t *")
+        parameters.op_attr_mask = binding.ATTR_CALLBACK | (binding.ATTR_FLAGS if flags else 0)
+        parameters.cb = self.ucx.ffi.cast("void *", callback)
+        parameters.flags = flags
+        return parameters
+
     # ------------------------------------------------------------ what UCX calls
 
     def _message(
         self, _: Pointer, header: Pointer, header_size: int, data: Pointer, size: int, info: Pointer
     ) -> int:
-        if not info.recv_attr & binding.AM_HAS_REPLY_EP:
-            return binding.OK  # not from a link: dropped
-        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", info.reply_ep)))
-        if owner is None:
-            return binding.OK
-        self._touched[owner] = None
         head = bytes(self.ucx.ffi.buffer(header, header_size)) if header_size else b""
+        owner = self._links.get(head[:NUMBER_BYTES])
+        if owner is None:
+            return binding.OK  # for nobody: dropped
+        self._touched[owner] = None
+        if info.recv_attr & binding.AM_HAS_REPLY_EP:
+            owner.reached(self._owners.get(self._key(info.reply_ep)))
         if info.recv_attr & binding.AM_RENDEZVOUS:
             owner.offered(head, data, size)
             return binding.IN_PROGRESS
@@ -145,20 +162,23 @@ class Worker:
         return binding.OK
 
     def _failure(self, _: Pointer, endpoint: Pointer, status: int) -> None:
-        owner = self._owners.get(int(self.ucx.ffi.cast("intptr_t", endpoint)))
+        owner = self._owners.get(self._key(endpoint))
         if owner is not None:
             self._touched[owner] = None
             owner.failed(status)
 
-    def _sent(self, request: Pointer, status: int, number: Pointer) -> None:
-        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+    def _sent(self, request: Pointer, status: int, _: Pointer) -> None:
+        done, _ = self._operations.pop(self._key(request))
         self._sends_done.append((done, status))
         self.ucx.lib.ucp_request_free(request)
 
-    def _received(self, request: Pointer, status: int, _size: int, number: Pointer) -> None:
-        done, _ = self._operations.pop(int(self.ucx.ffi.cast("intptr_t", number)))
+    def _received(self, request: Pointer, status: int, _size: int, _: Pointer) -> None:
+        done, _ = self._operations.pop(self._key(request))
         self._receives_done.append((done, status))
         self.ucx.lib.ucp_request_free(request)
+
+    def _key(self, pointer: Pointer) -> int:
+        return int(self.ucx.ffi.cast("intptr_t", pointer))
 
     # ------------------------------------------------------------ progress
 
@@ -170,6 +190,34 @@ class Worker:
 
     def _wake(self) -> None:
         self._due = False
+        if not (self._over_tcp_alone and self._wake_shortly()):
+            self._work_until_dry()
+
+    def _wake_shortly(self) -> bool:
+        """One round of progress; whether the loop may wait again after it.
+
+        Over TCP alone UCX's descriptor is readable as long as there is something to read. So when
+        a round brought messages, and nothing is under way, the further round that would find
+        nothing and the arming are put off a little: five system calls of eleven for a message.
+        """
+        if self._closed:
+            return True
+        self.ucx.lib.ucp_worker_progress(self.handle)
+        if not self._touched:
+            return False
+        self._dispatch()
+        if self._operations or self._closing or self._due or self._touched:
+            return self._is_over()
+        if self._tidying is None:
+            self._tidying = self.loop.call_later(TIDY_SECONDS, self._tidy)
+        return True
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        self._work_until_dry()
+
+    def _work_until_dry(self) -> None:
+        """Progress until there is nothing to do, then arm the descriptor."""
         progress, handle = self.ucx.lib.ucp_worker_progress, self.handle
         for _ in range(ROUNDS):
             if self._closed:
@@ -241,39 +289,41 @@ class Worker:
     def send(self, endpoint: Pointer, header: bytes, data: Buffer, flags: int, done: Done) -> int:
         """Send a message; `done` gets the status, at once or later. `data` stays as it is.
 
-        Returns the operation's number, for `under_way`.
+        `flags` is AM_SEND_EAGER, with AM_SEND_REPLY or without, or AM_SEND_RENDEZVOUS. Returns
+        the operation's number, for `under_way`.
         """
-        ffi = self.ucx.ffi
-        buffer = data if type(data) is bytes else ffi.from_buffer("char[]", data)
-        self._last_operation = number = self._last_operation + 1
-        parameters = self._send_parameters
-        parameters.flags = flags | binding.AM_SEND_REPLY
-        parameters.user_data = ffi.cast("void *", number)
+        buffer = data if type(data) is bytes else self.ucx.ffi.from_buffer("char[]", data)
         request = self.ucx.lib.ucp_am_send_nbx(
-            endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
+            endpoint,
+            MESSAGE_ID,
+            header,
+            len(header),
+            buffer,
+            len(data),
+            self._send_parameters[flags],
         )
-        self._began(request, number, done, (header, buffer))
-        return number
+        if not request:  # it is sent
+            done(binding.OK)
+            return 0
+        return self._began(request, done, (header, buffer))
 
     def receive(self, rendezvous: Pointer, into: Buffer, done: Done) -> None:
         """Receive an offered message into a writable buffer of its size."""
-        ffi = self.ucx.ffi
-        buffer = ffi.from_buffer("char[]", into, require_writable=True)
-        self._last_operation = number = self._last_operation + 1
-        parameters = self._receive_parameters
-        parameters.user_data = ffi.cast("void *", number)
+        buffer = self.ucx.ffi.from_buffer("char[]", into, require_writable=True)
         request = self.ucx.lib.ucp_am_recv_data_nbx(
-            self.handle, rendezvous, buffer, len(into), parameters
+            self.handle, rendezvous, buffer, len(into), self._receive_parameters
         )
-        self._began(request, number, done, buffer)
+        self._began(request, done, buffer)
 
-    def _began(self, request: Pointer, number: int, done: Done, alive: object) -> None:
+    def _began(self, request: Pointer, done: Done, alive: object) -> int:
         status = pointer_status(self.ucx, request)
-        if status == binding.IN_PROGRESS:
-            self._operations[number] = (done, alive)
-            self.kick()
-        else:
+        if status != binding.IN_PROGRESS:
             done(status)
+            return 0
+        number = self._key(request)
+        self._operations[number] = (done, alive)
+        self.kick()
+        return number
 
     def under_way(self, number: int) -> bool:
         """Whether UCX still uses the buffer of an operation."""
@@ -285,10 +335,18 @@ class Worker:
 
     # ------------------------------------------------------------ endpoints
 
+    def expect(self, number: bytes, owner: Ends) -> None:
+        """Messages to this number are the owner's."""
+        self._links[number] = owner
+
+    def forget(self, number: bytes) -> None:
+        """Nobody has this number any more."""
+        owner = self._links.pop(number)
+        self._touched.pop(owner, None)
+
     def connect(self, ip: str, port: int, owner: Ends) -> Pointer:
         """Begin to connect to a listener. Raises OSError."""
-        ffi = self.ucx.ffi
-        raw = ffi.new("unsigned char[]", binding.pack_address(ip, port))
+        raw = self.ucx.ffi.new("unsigned char[]", binding.pack_address(ip, port))
         parameters = self._endpoint_parameters()
         parameters.field_mask |= binding.EP_PARAM_SOCKADDR | binding.EP_PARAM_FLAGS
         parameters.flags = binding.EP_CLIENT_SERVER
@@ -313,25 +371,38 @@ class Worker:
     def _create_endpoint(self, parameters: Pointer, owner: Ends) -> Pointer:
         place = self.ucx.ffi.new("void **")
         check(self.ucx.lib.ucp_ep_create(self.handle, parameters, place))
-        self._owners[int(self.ucx.ffi.cast("intptr_t", place[0]))] = owner
+        self._owners[self._key(place[0])] = owner
+        self._look_at_paths()
         self.kick()
         return place[0]
+
+    def give(self, endpoint: Pointer, owner: Ends) -> None:
+        """Somebody else owns an endpoint from now on."""
+        self._owners[self._key(endpoint)] = owner
 
     def path(self, endpoint: Pointer) -> str:
         """The transports and devices that UCX chose for a connected endpoint, as `tcp/eth0`."""
         text = printed(self.ucx, self.ucx.lib.ucp_ep_print_info, endpoint)
         found = re.findall(r"lane\[\d+\]:\s+\d+:(\S+?)\.\d+ ", text)
-        return "+".join(dict.fromkeys(found)) or "self"
+        path = self._paths[self._key(endpoint)] = "+".join(dict.fromkeys(found)) or "self"
+        self._look_at_paths()
+        return path
 
-    def paths(self) -> Iterator[str]:
+    def paths(self) -> Iterable[str]:
         """Of all links."""
-        return (owner.path for owner in self._owners.values() if owner.path)
+        return self._paths.values()
+
+    def _look_at_paths(self) -> None:
+        over_tcp = all(map(is_over_tcp_alone, self._paths.values()))
+        self._over_tcp_alone = over_tcp and len(self._paths) == len(self._owners)
 
     def close(self, endpoint: Pointer) -> None:
-        """End an endpoint: nothing of it is told to anybody any more."""
+        """End an endpoint: its failure is told to nobody any more."""
         ucx = self.ucx
-        owner = self._owners.pop(int(ucx.ffi.cast("intptr_t", endpoint)))
-        self._touched.pop(owner, None)
+        key = self._key(endpoint)
+        del self._owners[key]
+        self._paths.pop(key, None)
+        self._look_at_paths()
         parameters = ucx.ffi.new("ucp_request_param_t *")
         if self.handles_failure:
             parameters.op_attr_mask = binding.ATTR_FLAGS
@@ -380,7 +451,14 @@ class Worker:
         self._closed = True
         _of_loop[self.loop].remove(self)
         self.loop.remove_reader(self._descriptor)
+        if self._tidying is not None:
+            self._tidying.cancel()
         self.ucx.lib.ucp_worker_destroy(self.handle)
+
+
+def is_over_tcp_alone(path: str) -> bool:
+    """Whether UCX chose nothing but TCP for a link."""
+    return all(lane.startswith("tcp/") for lane in path.split("+"))
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Worker]] = WeakKeyDictionary()

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from benchfs.layout import BLOCK_SIZE
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import Code
-from tests.contract.test_chunk_store import GROUP, INO, KINDS, MIB, Node, noise
+from tests.contract.chunks.node import GROUP, INO, MIB, Node, noise
 
 SIZE = 5 * BLOCK_SIZE + 100
-
-
-@pytest.fixture(params=KINDS)
-async def node(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Node]:
-    opened = Node(tmp_path, request.param)
-    yield opened
-    opened.end_abruptly()
-    assert opened.fatal == []
 
 
 def punch(node: Node, offset: int, length: int, truncation: int = 0, index: int = 0) -> int:

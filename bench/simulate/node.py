@@ -1,0 +1,104 @@
+"""One node of a simulated cluster: what a daemon is made of, behind links in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from benchfs.bench.simulate.clock import LoopClock
+from benchfs.clustermap import ClusterMap, NodeEntry
+from benchfs.clusterspec import ClusterSpec
+from benchfs.env import Env, SeededRng
+from benchfs.inode import ROOT_INO, home_group
+from benchfs.rpc.pool import Credentials, Pool
+from benchfs.rpc.server import Identity, Server
+from benchfs.rpc.transports.choose import Engines
+from benchfs.rpc.transports.memory import MemoryNetwork
+from benchfs.user import User
+from benchfsd.capabilities import Capabilities
+from benchfsd.chunks import ChunkStore, DiskChunkFiles
+from benchfsd.database import Database, FatalStorageError
+from benchfsd.guard import Guard
+from benchfsd.mode import Mode
+from benchfsd.node import Node
+from benchfsd.opens import Opens
+from benchfsd.services import Services
+
+LEASE_SECONDS = 30.0
+GRACE_SECONDS = 0.3
+USER = User(1000, 1000)  # owns the root directory, and is no superuser
+ROWS_BYTES = 64 * 1024 * 1024  # of each node, address space
+SECRET = b"the secret of a simulated cluster"
+
+
+class SimulatedNode:
+    """One node: what a daemon is made of, behind links in memory."""
+
+    def __init__(  # noqa: PLR0917 (one argument a part)
+        self,
+        entry: NodeEntry,
+        spec: ClusterSpec,
+        shared: ClusterMap,
+        place: Path,
+        rng: SeededRng,
+        network: MemoryNetwork,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        env = Env(LoopClock(loop), rng)
+        engines = engines_of(network, entry.node_id)
+        place.mkdir()
+        mode = Mode(spec.mode)
+        self._database = Database(
+            place / "rows", sync=False, map_bytes=ROWS_BYTES, schedule=loop.call_soon
+        )
+        files = DiskChunkFiles(place, durable=False, on_fatal=_fail, max_open=1)
+        self._store = ChunkStore(
+            files, self._database, env, mode=mode, node_id=entry.node_id, on_fatal=_fail, reserve=0
+        )
+        self._store.recover(clean_stop=True)
+        session = rng.token_bytes(16)
+        self._pool = Pool(
+            engines.transport, Credentials(SECRET, session, "node", 0, 0, rng.token_bytes)
+        )
+        self._transport = engines.transport("mem")
+        self._entry = entry
+        self.node = node = Node(
+            entry.node_id, spec, shared, env, self._database, self._store, self._pool,
+            engines.summary, entry.host, Guard(frozenset(), Capabilities(SECRET)),
+            Opens(env.clock, LEASE_SECONDS, grace=False),
+        )  # fmt: skip
+        if node.leads(home_group(ROOT_INO)):
+            node.namespace(home_group(ROOT_INO)).inodes.format_root(USER.uid, USER.gid)
+        self._services = Services(node)
+        self._server = Server(
+            Identity(
+                entry.node_id, spec.cluster_id, SECRET, entry.incarnation, entry.host, "",
+                rng.token_bytes, lambda: node.map.version,
+            ),
+            self._services.handlers(), node.buffers, self._database,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._server.listen(self._transport, self._entry.addresses[0])
+        self._services.resume()
+        self._watch = asyncio.create_task(self._services.orphans.watch())
+
+    async def stop(self) -> None:
+        """End everything, in a daemon's order."""
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
+        await self._server.close(GRACE_SECONDS)
+        await self.node.stop_tasks()
+        await self._pool.close()
+        await self._store.close()
+        self._database.close()
+
+
+def engines_of(network: MemoryNetwork, name: str) -> Engines:
+    """What the node or client `name` reaches others by."""
+    return Engines({"mem": network.transport(name)}, "memory", "mem")
+
+
+def _fail(failure: FatalStorageError) -> None:
+    raise failure

@@ -1,0 +1,112 @@
+"""What the usual operations cost, counted: requests, and what is left to the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+import benchfs
+from benchfs.rpc.connection import Connection
+from benchfs.rpc.messages import Hello, Prove, Release, Renew
+
+BACKGROUND = (Hello, Prove, Release, Renew)  # many operations share one of these
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(nodes=3) as running:
+        yield running
+
+
+@pytest.fixture
+async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
+    async with benchfs.AsyncClient(cluster.url, attribute_seconds=60) as client:
+        yield client
+        await client.rmtree("/")
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is sent on any connection from here on."""
+    sent: list[str] = []
+    call = Connection.call
+
+    def counted(self: Connection, request: tuple[object, ...], **how: Any) -> Any:
+        if not isinstance(request, BACKGROUND):
+            sent.append(type(request).__name__)
+        return call(self, request, **how)
+
+    monkeypatch.setattr(Connection, "call", counted)
+    return sent
+
+
+@pytest.mark.parametrize("wide", [False, True])
+async def test_with_a_warm_parent_each_operation_on_a_name_is_one_request(
+    fs: benchfs.AsyncClient, requests: list[str], wide: bool
+) -> None:
+    await fs.makedirs("/a/b", wide=wide)
+    await (await fs.open("/a/b/old", "xb")).close()
+    requests.clear()
+
+    await (await fs.open("/a/b/new", "xb")).close()
+    assert requests == ["Open"]
+    await (await fs.open("/a/b/new", "rb")).close()
+    await fs.stat("/a/b/new")
+    assert requests[1:] == ["Open", "Lookup"]
+    await fs.rename("/a/b/new", "/a/b/newer")
+    await fs.unlink("/a/b/newer")
+    assert requests[3:] == ["Rename", "Unlink"]
+    await fs.mkdir("/a/b/c")
+    await fs.rmdir("/a/b/c")
+    assert requests[5:] == ["MakeDirectory", "RemoveDirectory"]
+
+
+async def test_a_path_costs_a_request_for_each_name_that_is_not_remembered(
+    fs: benchfs.AsyncClient, cluster: benchfs.LocalCluster, requests: list[str]
+) -> None:
+    await fs.makedirs("/a/b")
+    await fs.write_bytes("/a/b/file", b"1")
+    async with benchfs.AsyncClient(cluster.url, attribute_seconds=60) as other:
+        requests.clear()
+
+        await other.stat("/a/b/file")
+        await other.stat("/a/b/file")
+
+    assert requests == ["Lookup"] * 4
+
+
+async def test_the_client_counts_its_requests(fs: benchfs.AsyncClient, requests: list[str]) -> None:
+    requests.clear()
+    before = fs.requests
+
+    for number in range(10):
+        await fs.mkdir(f"/{number}")
+        await fs.stat(f"/{number}")
+
+    assert fs.requests - before == len(requests)
+
+
+async def test_files_that_were_closed_leave_nothing_to_the_garbage_collector(
+    fs: benchfs.AsyncClient,
+) -> None:
+    async def use(number: int) -> None:
+        file = await fs.open(f"/{number}", "xb")
+        await file.write(b"1")
+        await file.close()
+        await (await fs.open(f"/{number}", "rb")).close()
+        await (await fs.open(f"/{number}", "ab")).close()
+
+    await use(0)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(1, 33):
+            await use(number)
+        found = gc.collect()
+    finally:
+        gc.enable()
+
+    assert found < 32  # not one object a file

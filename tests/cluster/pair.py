@@ -42,7 +42,13 @@ SUPERUSERS = 3  # of the clients, the first
 STICKY = 0o1755 if local.restricts_sticky_directories() else 0o1777
 
 DENIED = {errno.EACCES, errno.EPERM}
-ARGUMENT_IS_WRONG = {errno.EINVAL, errno.ENAMETOOLONG, errno.EOPNOTSUPP, errno.ERANGE}
+ARGUMENT_IS_WRONG = {
+    errno.EINVAL,
+    errno.EISDIR,  # of a file to open
+    errno.ENAMETOOLONG,
+    errno.EOPNOTSUPP,
+    errno.ERANGE,
+}
 
 few = st.integers(0, 2)
 which_file = st.integers(0, 59)  # of those that are open

@@ -42,11 +42,12 @@ SUPERUSERS = 3  # of the clients, the first
 STICKY = 0o1755 if local.restricts_sticky_directories() else 0o1777
 
 DENIED = {errno.EACCES, errno.EPERM}
-ARGUMENT_IS_WRONG = {
+WRONG_BESIDES = {
     errno.EINVAL,
-    errno.EISDIR,  # of a file to open
+    errno.EISDIR,  # to open a directory
     errno.ENAMETOOLONG,
-    errno.EOPNOTSUPP,
+    errno.ENXIO,  # a socket
+    errno.EOPNOTSUPP,  # a FIFO
     errno.ERANGE,
 }
 
@@ -167,7 +168,7 @@ class Pair(RuleBasedStateMachine):
         self.world.steps += 1
         outcome = self.outcome_there(there)
         expected = self.outcome_here(here, *arguments, **named)
-        if self.user().uid and expected.code in DENIED and outcome.code in ARGUMENT_IS_WRONG:
+        if self.user().uid and expected.code in DENIED and outcome.code in WRONG_BESIDES:
             expected = outcome  # of two errors either may be told
         self.differs = outcome != expected
         note(f"  {self.last_path!r}: {outcome}")

@@ -46,6 +46,7 @@ WRONG_BESIDES = {
     errno.EINVAL,
     errno.EISDIR,  # to open a directory
     errno.ENAMETOOLONG,
+    errno.ENOENT,  # the other path of two
     errno.ENXIO,  # a socket
     errno.EOPNOTSUPP,  # a FIFO
     errno.ERANGE,

@@ -274,7 +274,8 @@ class Pair(RuleBasedStateMachine):
             self.take_turn(client)
         here = self.world.local.call(tree_here, b"/")
         for there in self.world.runner.run(self.trees_there()):
-            assert there == here
+            differ = {path for path in {*there, *here} if there.get(path) != here.get(path)}
+            assert not differ, f"{[(path, there.get(path), here.get(path)) for path in differ]}"
 
     async def trees_there(self) -> list[dict[bytes, Item]]:
         return await asyncio.gather(

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import platform
 import stat
 import struct
 from collections.abc import Callable, Iterator
@@ -18,14 +19,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from benchfs.user import User
+from benchfs import User
 
 Result = TypeVar("Result")
 CLONE_FS = 0x200
 AT_FDCWD = -100
-F_OFD_SETLK = 37  # of Linux
 FALLOCATE = {"": 0, "keep_size": 1, "punch_hole": 3, "zero_range": 16}
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+LOCK_TYPES = {
+    fcntl.LOCK_SH: fcntl.F_RDLCK,
+    fcntl.LOCK_EX: fcntl.F_WRLCK,
+    fcntl.LOCK_UN: fcntl.F_UNLCK,
+}
+SYSTEM_CALLS = {
+    "x86_64": {"setgroups": 116, "setresuid": 117, "setresgid": 119},
+    "aarch64": {"setgroups": 159, "setresuid": 147, "setresgid": 149},
+}
 READ_BYTES = 1 << 20
 
 
@@ -40,16 +49,10 @@ class LocalDirectory:
         return self._thread.submit(function, *arguments, **named).result()
 
     def call_as(
-        self,
-        user: User | None,
-        function: Callable[..., Result],
-        *arguments: object,
-        **named: object,
+        self, user: User, function: Callable[..., Result], *arguments: object, **named: object
     ) -> Result:
-        """The same, with the rights of a user, whose supplementary groups are this process's."""
-        if user is None:
-            return self.call(function, *arguments, **named)
-        return self.call(_act_as, user, function, *arguments, **named)
+        """What `function` returns or raises there for a user."""
+        return self._thread.submit(_act_as, user, function, *arguments, **named).result()
 
     def close(self) -> None:
         """End the thread."""
@@ -67,14 +70,24 @@ def _enter(root: Path) -> None:
 def _act_as(
     user: User, function: Callable[..., Result], *arguments: object, **named: object
 ) -> Result:
-    library = ctypes.CDLL(None)
-    library.setfsgid(user.gid)  # of this thread, and with them the capabilities of root
-    library.setfsuid(user.uid)
+    """Only this thread becomes the user: the functions of `os` would change the whole process."""
+    if user.uid == 0:
+        return function(*arguments, **named)
+    _system_call("setgroups", len(user.groups), (ctypes.c_uint32 * len(user.groups))(*user.groups))
+    _system_call("setresgid", user.gid, user.gid, 0)
+    _system_call("setresuid", user.uid, user.uid, 0)
     try:
         return function(*arguments, **named)
     finally:
-        library.setfsuid(os.geteuid())
-        library.setfsgid(os.getegid())
+        _system_call("setresuid", 0, 0, 0)
+        _system_call("setresgid", 0, 0, 0)
+        _system_call("setgroups", 0, None)
+
+
+def _system_call(name: str, *arguments: object) -> None:
+    numbers = SYSTEM_CALLS[platform.machine()]
+    if ctypes.CDLL(None, use_errno=True).syscall(numbers[name], *arguments):
+        raise OSError(ctypes.get_errno(), name)
 
 
 # ------------------------------------------------ what `os` has not, or does otherwise
@@ -115,6 +128,21 @@ def read_to_end(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
+def restricts_sticky_directories() -> bool:
+    """Whether the kernel does more for sticky directories than POSIX says."""
+    names = ("protected_symlinks", "protected_regular", "protected_fifos")
+    return any(Path("/proc/sys/fs", name).read_text() != "0\n" for name in names)
+
+
+def content_of(descriptor: int) -> bytes:
+    """The whole content of an open file, though it be open for writing only; nothing moves."""
+    again = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_to_end(again)
+    finally:
+        os.close(again)
+
+
 def link(source: bytes, target: bytes, *, follow_symlinks: bool) -> None:
     """As os.link is described: without a descriptor it follows no link, whatever it is told."""
     anywhere = os.open("/", os.O_PATH)
@@ -138,10 +166,10 @@ def fallocate(descriptor: int, how: str, offset: int, size: int) -> None:
         raise OSError(ctypes.get_errno(), "fallocate")
 
 
-def lock(descriptor: int, kind: int, offset: int, size: int) -> None:
-    """Lock or unlock bytes for the open file, not for the process, and without waiting."""
-    request = struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, size, 0)
-    fcntl.fcntl(descriptor, F_OFD_SETLK, request)
+def lock_range(descriptor: int, kind: int, offset: int, length: int) -> None:
+    """Lock or unlock a range for the open file, not for the process, without waiting."""
+    lock = struct.pack("hhqqi4x", LOCK_TYPES[kind], os.SEEK_SET, offset, length, 0)
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
 
 
 class Kinds(NamedTuple):

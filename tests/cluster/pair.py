@@ -8,42 +8,61 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import itertools
 import os
+import stat
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import hypothesis.strategies as st
-from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis import note
+from hypothesis.stateful import RuleBasedStateMachine, initialize
 
 import benchfs
-from benchfs.user import User
 from tests.cluster import local_directory as local
 from tests.cluster.local_directory import LocalDirectory
-from tests.cluster.trees import SET_BY_TEST_NS, tree_here, tree_there
+from tests.cluster.trees import SET_BY_TEST_NS, Item, tree_here, tree_there
 
-HANDLES_MOST = 6
+HANDLES_LEAST, HANDLES_MOST = 2, 6
 TREE_MOST = 40
+SHOWN_BYTES = 50
 
 LONG, TOO_LONG = b"n" * 255, b"n" * 256
 NAMES = [b"a", b"b", b"c", b"d"]
 ODD_NAMES = ["é".encode(), b"\xff", LONG, TOO_LONG, b".", b".."]
 ENDINGS = [b"/", b"//", b"/.", b"/.."]
 
+
+ALICE = benchfs.User(1000, 1000, (70_000,))
+BOB = benchfs.User(70_000, 70_000)
+SUPERUSERS = 3  # of the clients, the first
+# Where the kernel restricts what is done in sticky directories of others, nobody else writes there.
+STICKY = 0o1755 if local.restricts_sticky_directories() else 0o1777
+
+DENIED = {errno.EACCES, errno.EPERM}
+WRONG_BESIDES = {
+    errno.EINVAL,
+    errno.EISDIR,  # to open a directory
+    errno.ENAMETOOLONG,
+    errno.ENOENT,  # the other path of two
+    errno.ENXIO,  # a socket
+    errno.EOPNOTSUPP,  # a FIFO
+    errno.ERANGE,
+}
+
 few = st.integers(0, 2)
-turns = st.integers(0, 7)  # from 4 on: the client whose turn it is
+which_file = st.integers(0, 59)  # of those that are open
+turns = st.integers(0, 8)  # beyond the clients: the one whose turn it is
 CACHING = 2  # the client that believes what it knew for a second
-ANOTHER_USER = 3  # the client that is not the superuser's
-REFUSED = {errno.EACCES, errno.EPERM}
-SOMEBODY = User(1000, 1000, tuple(os.getgroups()))
 index = st.integers(0, TREE_MOST)
 names = st.sampled_from(NAMES * 6 + ODD_NAMES)
 endings = st.sampled_from([b""] * 24 + ENDINGS)
 positions = st.sampled_from([0, 1, 7, 4095, 4096, 65_535, 65_536, 65_537, 131_072, 200_000])
 lengths = st.sampled_from([0, 1, 10, 5000, 65_536, 70_000])
-permissions = st.sampled_from([0o777, 0o644, 0o600, 0o000, 0o755, 0o1777, 0o2770, 0o6755, 0o4711])
-owners = st.sampled_from([-1, 0, 1000, 70_000])
+permissions = st.sampled_from([0o777, 0o644, 0o600, 0o000, 0o755, STICKY, 0o2770, 0o6755, 0o4711])
+owners = st.sampled_from([-1, 0, ALICE.uid, BOB.uid])
 times = st.sampled_from(
     [0, 1, 999_999_999, 123_456_789_012, SET_BY_TEST_NS - 1, -1, -1_500_000_000]
 )
@@ -75,8 +94,9 @@ class Outcome(NamedTuple):
     def __repr__(self) -> str:
         if self.code is not None:
             return errno.errorcode.get(self.code, str(self.code))
-        text = repr(self.value)
-        return text if len(text) < 300 else f"{text[:300]}... ({len(text)})"
+        if isinstance(self.value, bytes) and len(self.value) > SHOWN_BYTES:
+            return f"{self.value[:SHOWN_BYTES]!r}... ({len(self.value)})"
+        return repr(self.value)
 
 
 @dataclass
@@ -90,6 +110,7 @@ class Handle:
     mode: str
     path: bytes  # when it was opened
     stale: bool = False  # another client changed the file, and this one believes what it knew
+    flocked: int = fcntl.LOCK_UN
 
 
 @dataclass
@@ -111,7 +132,11 @@ class Pair(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.handles: list[Handle] = []
+        self.opened = 0  # because a rule needed an open file
+        self.clients = SUPERUSERS  # the first, that take part
+        self.dots = True  # whether there are `.` and `..` in paths
         self.turn = 0
+        self.last_path = b""  # for those who read what failed
         self.differs = False
         self.directories_changed = set[int]()  # clients whose memory of directories is old
         self.top = b"/e%d" % next(self.world.numbers)
@@ -121,7 +146,15 @@ class Pair(RuleBasedStateMachine):
             self.same(lambda fs, path=path: fs.chmod(path, 0o777), os.chmod, path, 0o777)
             self.same(lambda fs, path=path: fs.chown(path, 0, 0), os.chown, path, 0, 0)
         self.known: list[bytes] = []
+        self.directories: list[bytes] = []  # of the known
+        self.files: list[bytes] = []
         self.look()
+
+    @initialize(users=st.booleans())
+    def choose(self, users: bool) -> None:
+        """Superusers alone, or users too; for them `.` and `..` need no search permission."""
+        if users:
+            self.clients, self.dots = len(self.world.clients), False
 
     # ------------------------------------------------------------ both sides
 
@@ -136,10 +169,10 @@ class Pair(RuleBasedStateMachine):
         self.world.steps += 1
         outcome = self.outcome_there(there)
         expected = self.outcome_here(here, *arguments, **named)
-        codes = {outcome.code, expected.code}
-        if self.turn == ANOTHER_USER and None not in codes and REFUSED & codes:
-            return outcome  # of two errors, one of them that it is not allowed, either may be told
+        if self.user().uid and expected.code in DENIED and outcome.code in WRONG_BESIDES:
+            expected = outcome  # of two errors either may be told
         self.differs = outcome != expected
+        note(f"  {self.last_path!r}: {outcome}")
         assert outcome == expected, f"BenchFS: {outcome}, local: {expected}"
         return outcome
 
@@ -155,15 +188,14 @@ class Pair(RuleBasedStateMachine):
     def outcome_here(
         self, here: Callable[..., object], *arguments: object, **named: object
     ) -> Outcome:
-        user = SOMEBODY if self.turn == ANOTHER_USER else None
         try:
-            return Outcome(self.world.local.call_as(user, here, *arguments, **named), None)
+            return Outcome(self.world.local.call_as(self.user(), here, *arguments, **named), None)
         except OSError as exc:
             return Outcome(None, exc.errno)
 
     def take_turn(self, client: int) -> benchfs.AsyncClient:
         """Before another client goes on, what was written is flushed: so much is promised."""
-        client = client if client < len(self.world.clients) else self.turn
+        client = client if client < self.clients else self.turn
         if client != self.turn:
             for handle in self.handles:
                 if handle.client == self.turn:
@@ -175,14 +207,14 @@ class Pair(RuleBasedStateMachine):
             self.world.clients[client]._use().names._entries.clear()
         return self.world.clients[client]
 
-    def turn_of(self, which: int) -> Handle:
-        """An open file, whose client goes on."""
-        handle = self.handles[which % len(self.handles)]
-        self.take_turn(handle.client)
-        return handle
+    def user(self) -> benchfs.User:
+        """Who the client is whose turn it is."""
+        return self.world.clients[self.turn].user
 
     def path(self, spec: PathSpec) -> bytes:
         path = self.known[spec.number % len(self.known)]
+        if spec.added and spec.number % 4:
+            path = self.directories[spec.number % len(self.directories)]
         if self.handles and spec.number % 3 == 0 and not spec.added:
             path = self.handles[spec.number % len(self.handles)].path
         if len(self.known) >= TREE_MOST and not os.path.dirname(path):
@@ -190,11 +222,11 @@ class Pair(RuleBasedStateMachine):
         added = spec.added or ((b"a",) if path == self.top else ())
         # of two errors either may be told: a slash behind a name that is too long
         ending = b"" if added and added[-1] == TOO_LONG else spec.ending
-        if self.turn == ANOTHER_USER:
-            # dots are not looked up, so that nobody asks whether this user might
-            added = tuple(b"dot" if name in {b".", b".."} else name for name in added)
+        if not self.dots:
+            added = tuple(name for name in added if name.strip(b".")) or (b"a",)
             ending = ending.rstrip(b".")
-        return b"/".join((path, *added)) + ending
+        self.last_path = b"/".join((path, *added)) + ending
+        return self.last_path
 
     def changed(self) -> None:
         """A name was made, moved or removed."""
@@ -205,8 +237,11 @@ class Pair(RuleBasedStateMachine):
 
     def look(self) -> None:
         """Learn what exists."""
-        self.known = [self.top]
-        self.known += [path for path, _ in self.world.local.call(list_tree, self.top)]
+        there_is = self.world.local.call(list_tree, self.top)
+        kinds = {path: stat.S_IFMT(found.st_mode) for path, found in there_is}
+        self.known = [self.top, *kinds]
+        self.directories = [self.top, *(path for path in kinds if kinds[path] == stat.S_IFDIR)]
+        self.files = [path for path in kinds if kinds[path] == stat.S_IFREG]
 
     def end(self, handle: Handle) -> None:
         self.handles.remove(handle)
@@ -235,11 +270,17 @@ class Pair(RuleBasedStateMachine):
             self.clean()
 
     def compare_trees(self) -> None:
-        for client in range(ANOTHER_USER):  # which may read everything
+        for client in range(SUPERUSERS):
             self.take_turn(client)
-            there = self.world.runner.run(tree_there(self.world.clients[client], b"/"))
-            here = self.world.local.call(tree_here, b"/")
-            assert there == here
+        here = self.world.local.call(tree_here, b"/")
+        for there in self.world.runner.run(self.trees_there()):
+            differ = {path for path in {*there, *here} if there.get(path) != here.get(path)}
+            assert not differ, f"{[(path, there.get(path), here.get(path)) for path in differ]}"
+
+    async def trees_there(self) -> list[dict[bytes, Item]]:
+        return await asyncio.gather(
+            *[tree_there(client, b"/") for client in self.world.clients[:SUPERUSERS]]
+        )
 
     def clean(self) -> None:
         for handle in list(self.handles):
@@ -247,7 +288,7 @@ class Pair(RuleBasedStateMachine):
         self.take_turn(0)
         self.world.runner.run(self.world.clients[0].rmtree("/"))
         self.world.local.call(local.remove_all, b"/")
-        self.directories_changed = {1, 2}
+        self.directories_changed = {CACHING}
 
 
 def list_tree(top: bytes) -> list[tuple[bytes, os.stat_result]]:

@@ -148,7 +148,7 @@ class Changes:
             text = f"the cluster has no group {message.new_group}"
             raise RemoteError(errno.EINVAL, text, message.new_name)
         await self.require_removable(request, message.parent, message.name)
-        record = partial(self._record, group, once.slot_of(request))
+        record = partial(self._record, group, once.slot_of(request), Empty())
         user = node.guard.user(request.caller)
         token = await self._coordinator.rename(group, message, record, user)
         if token is not None:
@@ -159,15 +159,15 @@ class Changes:
         """REMOVE_DIRECTORY of a wide directory."""
         group, call = request.envelope.group, once.slot_of(request)
         message = cast(RemoveDirectory, request.message)
-        record = partial(self._record, group, call)
+        record = partial(self._record, group, call, Empty())
         token = await self._coordinator.remove_directory(group, message, record)
         await _waited(self._finish(group, token))
         return Empty()
 
-    def _record(self, group: int, call: Call | None) -> None:
+    def _record(self, group: int, call: Call | None, reply: tuple[object, ...]) -> None:
         """Store the answer to a change with its commit."""
         if call is not None:
-            once.record(self._node, group, call, Empty())
+            once.record(self._node, group, call, reply)
 
     def answered(
         self, request: Request, removed: Removed
@@ -180,7 +180,7 @@ class Changes:
         following = self.removed(group, removed)
         if following is None:
             return removed.reply
-        self._record(group, once.slot_of(request))
+        self._record(group, once.slot_of(request), removed.reply)
         return _after(following, removed.reply)
 
     def removed(self, group: int, removed: Removed) -> asyncio.Future[None] | None:

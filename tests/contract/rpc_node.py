@@ -18,6 +18,7 @@ from benchfs.rpc.messages import (
     ReadChunkReply,
     SyncFile,
     Unlink,
+    UnlinkReply,
     WriteChunk,
     WriteChunkReply,
 )
@@ -98,7 +99,7 @@ class Node:
         self.started.append(parent)
         await self.held.setdefault(parent, asyncio.get_running_loop().create_future())
         self.unlinked.append(call.message.name)
-        return Reply(Empty())
+        return Reply(UnlinkReply())
 
     def refuse(self, call: Call) -> Reply:
         raise RemoteError(2, "no such file", b"/a/b", "", b"more")

@@ -16,7 +16,7 @@ from benchfs.bench.io500.settings import Settings
 def short(directory: str, *, sync: bool = False) -> Settings:
     return Settings(
         directory=directory,
-        stonewall=1,
+        stonewall=30,  # the counts below are reached long before
         easy_block=4 << 20,
         hard_segments=20,
         easy_items=30,

@@ -110,10 +110,10 @@ async def test_a_lost_node_is_a_clear_error_in_time_and_the_others_serve_on(
 
 
 async def test_a_read_of_several_chunks_at_once_fails_with_the_error_of_one() -> None:
-    with benchfs.LocalCluster(nodes=2, chunk_size=1 << 20) as cluster:
+    with benchfs.LocalCluster(nodes=2, chunk_size=1 << 18) as cluster:
         options = {"timeout": TIMEOUT, "local_reads": False, "cache_bytes": 0}
         async with benchfs.AsyncClient(cluster.url, **options) as fs:  # type: ignore[arg-type]
-            await fs.write_bytes("/wide", bytes(6 << 20))
+            await fs.write_bytes("/wide", bytes(6 << 20))  # 24 chunks: both nodes have some
             metadata = node_of(fs, (await fs.stat("/wide")).st_ino)
             next(node for node in cluster.nodes if node.node_id != metadata).kill()
             async with await fs.open("/wide") as file:

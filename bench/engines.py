@@ -74,8 +74,8 @@ class RingSelector(selectors.SelectSelector):
         if self.ring is not None:
             self.ring.let_go()
 
-    def _event(self, key: selectors.SelectorKey) -> Callable[[Completion], None]:
-        def done(_completion: Completion) -> None:
+    def _event(self, key: selectors.SelectorKey) -> rings.Done:
+        def done(_result: int, _flags: int) -> None:
             del self._polls[key.fd]
             self._ready.append((key, key.events))
 
@@ -98,7 +98,8 @@ class SelectorRing(rings.LoopRing):
         self._reaping = True
         try:
             for completion in self._ring.wait(timeout) or ():
-                cast(rings.Done, completion.user_data)(completion)
+                done = cast(rings.Done, completion.user_data)
+                done(completion.res, completion.flags)
         finally:
             self._reaping = False
 

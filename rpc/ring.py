@@ -6,6 +6,10 @@ The loop stays what the program runs, asyncio's or uvloop, and nothing of it is 
 
 A buffer belongs to the kernel from the submission of an operation to its completion, whatever
 happens to whoever asked: the ring keeps it alive until then, and `settle` is how to get it back.
+
+Handlers get figures, and no completion is a local variable while they run: an error that keeps
+their frames would make it garbage in a cycle, and uring-api 0.1 ends the process when the
+collector takes a completion apart after the memoryview that it holds.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ ENTRIES = 512
 # A ring that was asked to cancel an operation answers at once. This only bounds a broken kernel.
 SETTLE_SECONDS = 5.0
 
-Done = Callable[["Completion"], None]
+Done = Callable[[int, int], None]  # the result, negative: -errno; flags
 Buffer = bytes | bytearray | memoryview
 
 
@@ -90,19 +94,19 @@ class LoopRing:
     # ------------------------------------------------------------ operations
 
     def receive(self, descriptor: int, buffer: memoryview, flags: int, done: Done) -> Completion:
-        """Receive into `buffer`; `done` gets the completion, whose `res` is bytes or -errno."""
+        """Receive into `buffer`; the result is bytes."""
         completion = self._ring.prepare_recv(descriptor, buffer, flags, done)
         self._submit_soon()
         return completion
 
     def send(self, descriptor: int, data: Buffer, flags: int, done: Done) -> Completion:
-        """Send `data`; `res` is the number of bytes taken, or -errno."""
+        """Send `data`; the result is the number of bytes taken."""
         completion = self._ring.prepare_send(descriptor, data, flags, done)
         self._submit_soon()
         return completion
 
     def accept(self, descriptor: int, flags: int, done: Done) -> Completion:
-        """Accept again and again; `res` is a descriptor. Over when `flags` lack `more`."""
+        """Accept again and again; the result is a descriptor. Over when the flags lack `more`."""
         completion = self._ring.prepare_accept_multishot(descriptor, flags, done)
         self._submit_soon()
         return completion
@@ -114,13 +118,13 @@ class LoopRing:
         return completion
 
     def read(self, descriptor: int, buffer: memoryview, offset: int, done: Done) -> Completion:
-        """Read a file at `offset`; `res` is the number of bytes, or -errno."""
+        """Read a file at `offset`; the result is the number of bytes."""
         completion = self._ring.prepare_read(descriptor, buffer, offset, done)
         self._submit_soon()
         return completion
 
-    def settle(self, completion: Completion) -> Completion:
-        """Cancel an operation and return its last completion, without calling its `done`.
+    def settle(self, completion: Completion) -> tuple[int, int]:
+        """Cancel an operation and return its last result and flags, without calling its `done`.
 
         Then the kernel uses its buffer no more. It may have been done before it was cancelled.
         Whatever else completes meanwhile is handled in the loop's next turn.
@@ -137,7 +141,7 @@ class LoopRing:
             if len(reaped) > 1 and not self._reaping:
                 self._loop.call_soon(self._reap)
         reaped.remove(completion)
-        return completion
+        return completion.res, completion.flags
 
     # ------------------------------------------------------------ the loop
 
@@ -160,8 +164,8 @@ class LoopRing:
         try:
             reaped.extend(cast("list[Completion]", self._ring.wait(0)))
             while reaped:
-                completion = reaped.popleft()
-                cast(Done, completion.user_data)(completion)
+                done, result, flags = self._next()
+                done(result, flags)
         except BaseException:  # a handler's: the loop reports it, the others have their turn
             self._loop.call_soon(self._reap)
             raise
@@ -169,6 +173,10 @@ class LoopRing:
             self._reaping = False
             if not self._ring.closed:
                 self._ring.submit()
+
+    def _next(self) -> tuple[Done, int, int]:
+        completion = self._reaped.popleft()
+        return cast(Done, completion.user_data), completion.res, completion.flags
 
     # ------------------------------------------------------------ life
 
@@ -188,8 +196,8 @@ class LoopRing:
         if not self._holders:
             _rings.pop(self._loop, None)
             while self._reaped:  # connections that were accepted in the last moment
-                completion = self._reaped.popleft()
-                cast(Done, completion.user_data)(completion)
+                done, result, flags = self._next()
+                done(result, flags)
             self._detach()
             self._ring.close()
 

@@ -40,7 +40,7 @@ class RingChunkFiles(DiskChunkFiles):
     ) -> None:
         super().__init__(data_directory, durable=durable, on_fatal=on_fatal, max_open=max_open)
         self._ring = rings.hold()
-        self._reading: set[Completion] = set()
+        self._reading: dict[asyncio.Future[None], Completion] = {}
         self._room = asyncio.Semaphore(READS_MOST)
         self._scratch = memoryview(bytearray(PIECE_BYTES))  # of all reads: nobody looks at it
         self._closed = False
@@ -67,19 +67,18 @@ class RingChunkFiles(DiskChunkFiles):
                 raise OSError(errno.EBADF, "the chunk files are closed")
             read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-            def done(completion: Completion) -> None:
-                self._reading.discard(completion)
+            def done(_result: int, _flags: int) -> None:
+                self._reading.pop(read, None)
                 if not read.done():
                     read.set_result(None)
 
-            completion = self._ring.read(descriptor, self._scratch[:length], offset, done)
-            self._reading.add(completion)
+            into = self._scratch[:length]
+            self._reading[read] = self._ring.read(descriptor, into, offset, done)
             try:
                 await read
             except asyncio.CancelledError:
-                if completion in self._reading:
-                    self._reading.discard(completion)
-                    self._ring.settle(completion)
+                if read in self._reading:
+                    self._ring.settle(self._reading.pop(read))
                 raise
 
     def close(self) -> None:
@@ -87,5 +86,5 @@ class RingChunkFiles(DiskChunkFiles):
         if not self._closed:
             self._closed = True
             while self._reading:
-                self._ring.settle(self._reading.pop())
+                self._ring.settle(self._reading.popitem()[1])
             self._ring.let_go()

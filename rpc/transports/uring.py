@@ -58,23 +58,22 @@ class UringLink(SocketLink):
             self._fd, self._receiver.get_buffer(), self._flags, self._received
         )
 
-    def _received(self, completion: Completion) -> None:
+    def _received(self, result: int, flags: int) -> None:
         self._receiving = None
         if self._ended:
             return
-        if not self._take(completion):
+        if not self._take(result, flags):
             return
         if not self._paused:
             self._tell()
             self._receive()
 
-    def _take(self, completion: Completion) -> bool:
+    def _take(self, count: int, flags: int) -> bool:
         """Note what a receive brought; False if it brought the end."""
-        count = completion.res
         if count > 0:
             self._arrived = count
             ring = self._ring
-            self._flags = 0 if completion.flags & ring.nonempty else ring.poll_first
+            self._flags = 0 if flags & ring.nonempty else ring.poll_first
         elif count == 0:
             self._loop.call_soon(self._end, "the peer closed the connection")
             return False
@@ -93,11 +92,15 @@ class UringLink(SocketLink):
         """The receiver changes its buffer: take what has come, and receive into the new one."""
         if self._receiving is None:
             return
-        completion, self._receiving = self._receiving, None
-        if self._take(self._ring.settle(completion)):
+        if self._take(*self._settled()):
             self._loop.call_soon(self._go_on)
             if not self._paused:
                 self._tell()
+
+    def _settled(self) -> tuple[int, int]:
+        receiving, self._receiving = self._receiving, None
+        assert receiving is not None
+        return self._ring.settle(receiving)
 
     def _go_on(self) -> None:
         if not self._ended and not self._paused:
@@ -122,7 +125,7 @@ class UringLink(SocketLink):
         if self._polling is None and not self._ended and not self._paused:
             self._polling = self._ring.poll(self._fd, select.POLLIN, self._polled)
 
-    def _polled(self, _completion: Completion) -> None:
+    def _polled(self, _result: int, _flags: int) -> None:
         self._polling = None
         if not self._ended and not self._paused:
             self._readable()
@@ -141,17 +144,16 @@ class UringLink(SocketLink):
     def _unwatch_writing(self) -> None:
         """Nothing is left to send, or nothing can be sent."""
 
-    def _sendable(self, _completion: Completion) -> None:
+    def _sendable(self, _result: int, _flags: int) -> None:
         self._sending = None
         if not self._ended and self._writing:
             self._writing = False
             self._send()
 
-    def _sent(self, completion: Completion) -> None:
+    def _sent(self, count: int, _flags: int) -> None:
         self._sending = None
         if self._ended or not self._writing:
             return
-        count = completion.res
         if count < 0 and -count not in {errno.EAGAIN, errno.EINTR}:
             self._break(os.strerror(-count))
             return
@@ -164,13 +166,16 @@ class UringLink(SocketLink):
     def _end(self, reason: str) -> None:
         if self._ended:
             return
-        # The buffers go back to their owners now: the kernel must not use them any more.
+        self._settle_all()
+        super()._end(reason)
+        self._ring.let_go()
+
+    def _settle_all(self) -> None:
+        """The buffers go back to their owners: the kernel must not use them any more."""
         for operation in (self._receiving, self._sending, self._polling):
             if operation is not None:
                 self._ring.settle(operation)
         self._receiving = self._sending = self._polling = None
-        super()._end(reason)
-        self._ring.let_go()
 
 
 class UringListener(SocketListener):
@@ -185,9 +190,8 @@ class UringListener(SocketListener):
         if not self._closed:
             self._accepting = self._ring.accept(self._sock.fileno(), _ACCEPT_FLAGS, self._accepted)
 
-    def _accepted(self, completion: Completion) -> None:
-        result = completion.res
-        over = not completion.flags & self._ring.more
+    def _accepted(self, result: int, flags: int) -> None:
+        over = not flags & self._ring.more
         if over:
             self._accepting = None
         if result >= 0:
@@ -206,9 +210,9 @@ class UringListener(SocketListener):
 
     def _stop(self) -> None:
         if self._accepting is not None:
-            last = self._ring.settle(self._accepting)
-            if last.res >= 0:
-                os.close(last.res)
+            last, _ = self._ring.settle(self._accepting)
+            if last >= 0:
+                os.close(last)
             self._accepting = None
         self._ring.let_go()
 

@@ -63,6 +63,7 @@ SESSION_SECONDS = 60.0  # between looks for sessions that are over
 FLUSH_SECONDS = 5.0  # mode writeback: how much an end of the machine may lose of the rows
 GRACE_SECONDS = 0.3
 AGAIN_SECONDS = 1.0  # until background work that failed is begun again
+HEADROOM_BYTES = 4 * 1024**2  # of the disk, that the rows have to themselves
 FATAL_EXIT = 70
 
 
@@ -130,6 +131,7 @@ class Daemon:
         self._database = Database(
             config.data_dir / "rows",
             sync=durable,
+            headroom=HEADROOM_BYTES,
             schedule=self._loop.call_soon,
             on_fatal=_die,
         )

@@ -21,6 +21,8 @@ from typing import NoReturn
 import lmdb
 import xxhash
 
+from benchfsd.headroom import Headroom
+
 MAX_KEY_BYTES = 511  # of LMDB, as it is commonly built
 CHECK_BYTES = 4
 DEFAULT_MAP_BYTES = 64 * 1024**3  # address space, not disk: the file grows as rows come
@@ -61,7 +63,8 @@ class Database:
     `path` is a directory, made if missing. `sync`: each commit returns when the disk has it;
     without it a commit survives the end of the process, and the end of the machine only after
     `flush_to_disk`. `map_bytes` bounds the size of all rows together. `schedule` is the event
-    loop's `call_soon`. `on_fatal` is called, once, before the first FatalStorageError is raised:
+    loop's `call_soon`. `headroom`: bytes of the disk that are allocated ahead, for commits on a
+    disk that got full. `on_fatal` is called, once, before the first FatalStorageError is raised:
     it should log and end the process.
     """
 
@@ -71,6 +74,7 @@ class Database:
         *,
         sync: bool,
         map_bytes: int = DEFAULT_MAP_BYTES,
+        headroom: int = 0,
         schedule: Callable[[Callback], object],
         on_fatal: Callable[[FatalStorageError], object] = _log_nothing,
     ) -> None:
@@ -96,6 +100,8 @@ class Database:
         self._failure: FatalStorageError | None = None
         self._batch: lmdb.Transaction[bytes] | None = None
         self._reader: lmdb.Transaction[bytes] | None = None  # on the last commit, outside batches
+        self._headroom = Headroom(Path(path) / "data.mdb", headroom) if headroom else None
+        self._keep_headroom()
         self._waiting: deque[Callback] = deque()
         self._committed: deque[Callback] = deque()
 
@@ -209,6 +215,7 @@ class Database:
             self._fail("commit", problem)
         self._batch = None
         self._used_bytes = None
+        self._keep_headroom()
         self._committed.extend(self._waiting)
         self._waiting.clear()
         self._call_committed()
@@ -234,6 +241,11 @@ class Database:
         return self._used_bytes
 
     @property
+    def has_headroom(self) -> bool:
+        """Whether what is allocated ahead is all there: refuse new rows if not."""
+        return self._headroom is None or self._headroom.is_kept
+
+    @property
     def commits(self) -> int:
         """The number of the last commit: two that differ tell that something was committed."""
         return int(self._env.info()["last_txnid"])
@@ -253,6 +265,9 @@ class Database:
             self._failure = FatalStorageError("the database is closed")
         self._drop_transactions()
         self._env.close()
+        if self._headroom is not None:
+            self._headroom.close()
+            self._headroom = None
 
     # ---------------------------------------------------------------------- inside
 
@@ -277,6 +292,13 @@ class Database:
         batch = self._batch = self._env.begin(write=True)
         self._schedule(self._commit_if_open)
         return batch
+
+    def _keep_headroom(self) -> None:
+        if self._headroom is not None:
+            try:
+                self._headroom.keep(self.used_bytes)
+            except OSError as problem:
+                self._fail("reserving space", problem)
 
     def _commit_if_open(self) -> None:
         """What is scheduled: the batch may have been committed by hand, or have failed."""

@@ -144,7 +144,7 @@ class Node:
     @property
     def has_space(self) -> bool:
         """Whether new files and directories may be made."""
-        if not self.store.has_space:
+        if not (self.store.has_space and self.database.has_headroom):
             return False
         return self.database.used_bytes <= DATABASE_FULL * self.database.map_bytes
 

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 import anyio
 import anyio.to_thread
 
-from benchfsd.chunks import sparse
+from benchfsd import sparse
 from benchfsd.database import FatalStorageError
 
 DIRECTORY = "chunks"

@@ -86,7 +86,10 @@ async def figures(connection: Connection) -> StatusReply:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_a_daemon_is_as_before_when_a_thousand_connections_have_gone(engine: str) -> None:
+async def test_a_daemon_is_as_before_when_a_thousand_connections_have_gone(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCHFS_TRANSPORT", raising=False)
     transport = engine_that_works(engine)
     with benchfs.LocalCluster(nodes=1, settings={"transport": engine}) as cluster:
         crowd = Crowd(transport, await find(str(cluster.directory)))

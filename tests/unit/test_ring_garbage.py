@@ -25,7 +25,7 @@ async def main():
             try:
                 raise ValueError
             except ValueError as exc:
-                kept = exc  # a circle: the error, its traceback, this frame, and those it was called by
+                kept = exc  # a circle of the error, its traceback and its frames
             done.set_result(result)
 
         ring.receive(here.fileno(), memoryview(bytearray(16)), 0, received)

@@ -54,6 +54,7 @@ def main() -> None:
     _show(record)
     if given.json is not None:
         save(record, given.json)
+        record = load(given.json)  # as others will read it
     if given.page is not None:
         _write_page(record, given.json or Path("RECORD"), given.page)
     if record.failures:

@@ -50,10 +50,6 @@ class LockHandlers:
             return Reply(Empty())
         if not message.wait_ms:
             raise _taken()
-        return self._wait(message, owner, lock)
-
-    async def _wait(self, message: Lock, owner: Owner, lock: LockRange) -> Reply:
-        node = self._node
         turn: asyncio.Future[None] = node.loop.create_future()
 
         def offer() -> bool:
@@ -62,8 +58,13 @@ class LockHandlers:
             turn.set_result(None)
             return True
 
+        # In the same turn as the attempt: else the lock may be given back in between, unnoticed.
         waiter = Waiter(owner, lock, offer)
         node.locks.wait(message.ino, waiter, whole=message.whole)
+        return self._wait(message, waiter, turn)
+
+    async def _wait(self, message: Lock, waiter: Waiter, turn: asyncio.Future[None]) -> Reply:
+        node = self._node
         try:
             async with asyncio.timeout(message.wait_ms / 1000):
                 await turn

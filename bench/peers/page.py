@@ -19,7 +19,7 @@ from benchfs.bench.peers.work import ROWS, stages
 COMMAND = "python -m benchfs.bench.peers"
 TARGET = 2.0  # times the better peer
 WIDTH = 100
-PLACE = "/mnt/files/work"  # in the commands that repeat a row
+PLACE = "/mnt/files/bench"  # in the commands that repeat a row
 
 
 def page(record: Record, source: str) -> str:

@@ -59,6 +59,9 @@ RUNNING_MOST = 2 * CREDITS
 # A peer that says nothing is asked after the first, and given up after the second.
 IDLE_PING_SECONDS = 15.0
 IDLE_DEAD_SECONDS = 45.0
+# Answers leave in groups of so many, while the rest of a turn is still worked on: on another CPU
+# the client goes on meanwhile. It doubles the rate of 32 small calls in flight (decision 008).
+GROUP = 8
 ENVELOPE_FIELDS = len(Envelope._fields)
 TEXT_LENGTH = 1024  # of a Failure's text
 PATH_BYTES = 4096  # of its path
@@ -169,6 +172,7 @@ class ServerConnection(Channel):
             server.identity.secret, server.identity.token_bytes(NONCE_BYTES)
         )
         self._tasks: dict[int, tuple[asyncio.Task[None], Operation]] = {}  # of calls in flight
+        self._answered = 0  # requests of this turn, since the last sending
         self._running = 0  # tasks, of calls that were cancelled too
         self._holding = False  # what is in the outbox waits for the gate
         self._backlog: deque[Frame] = deque()  # requests that wait for the peer to read
@@ -270,6 +274,9 @@ class ServerConnection(Channel):
             log.exception("the handler of %s failed", operation.op.name)
             self._fail(call_id, operation.op, BROKEN)
         self._give_back(payload)
+        self._answered += 1
+        if self._answered >= GROUP and not self._holding:
+            self._release()
 
     def _require_credit(self, call_id: int) -> None:
         if len(self._tasks) >= CREDITS:
@@ -378,6 +385,7 @@ class ServerConnection(Channel):
 
     def _release(self) -> None:
         """Send what this turn wrote, now or when the turn's transaction has committed."""
+        self._answered = 0
         if self._holding:
             gate = self._server.gate
             assert gate is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from benchfs.rpc import connection as connection_module
-from benchfs.rpc import server as server_module
+from benchfs.rpc import server_connection
 from benchfs.rpc.connection import Answer, Connection
 from benchfs.rpc.errors import (
     CallTimeoutError,
@@ -186,7 +186,7 @@ async def test_a_late_payload_does_not_touch_the_buffer_of_a_cancelled_call(
 async def test_no_more_calls_are_in_flight_than_the_node_allows(
     monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
-    monkeypatch.setattr(server_module, "CREDITS", 4)
+    monkeypatch.setattr(server_connection, "CREDITS", 4)
     async with running(engine) as node:
         pool, peer = client_of(node)
         connection = await pool.connect(peer, "calls", timeout=5)
@@ -210,7 +210,7 @@ async def test_no_more_calls_are_in_flight_than_the_node_allows(
 async def test_cancelled_waiters_for_a_credit_pass_it_on(
     monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
-    monkeypatch.setattr(server_module, "CREDITS", 1)
+    monkeypatch.setattr(server_connection, "CREDITS", 1)
     async with running(engine) as node:
         pool, peer = client_of(node)
         connection = await pool.connect(peer, "calls", timeout=5)

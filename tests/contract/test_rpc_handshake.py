@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from benchfs.rpc import handshake as handshake_module
-from benchfs.rpc import server as server_module
+from benchfs.rpc import server_connection
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.errors import (
     ConnectionLostError,
@@ -110,7 +110,7 @@ async def test_what_is_no_handshake_is_refused_with_a_reason(
 async def test_who_does_not_prove_in_time_is_turned_away(
     monkeypatch: pytest.MonkeyPatch, node: Node
 ) -> None:
-    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr(server_connection, "HANDSHAKE_SECONDS", 0.05)
     async with stranger(node) as silent, stranger(node) as half:
         say(half, request(Op.HELLO, HELLO))
         for recorder in (silent, half):
@@ -121,7 +121,7 @@ async def test_who_does_not_prove_in_time_is_turned_away(
 async def test_strangers_above_the_limit_are_turned_away_and_members_are_not(
     monkeypatch: pytest.MonkeyPatch, node: Node
 ) -> None:
-    monkeypatch.setattr(server_module, "HALF_OPEN_MOST", 3)
+    monkeypatch.setattr(server_connection, "HALF_OPEN_MOST", 3)
     pool, peer = client_of(node)
     connection = await pool.connect(peer, "calls", timeout=5)
     async with contextlib.AsyncExitStack() as stack:

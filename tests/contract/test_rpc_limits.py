@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from benchfs.rpc import connection as connection_module
-from benchfs.rpc import server as server_module
+from benchfs.rpc import server_connection
 from benchfs.rpc.channel import PONG_WAITING_BYTES
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.errors import ConnectionLostError, HandshakeError, RemoteError
@@ -26,7 +26,8 @@ from benchfs.rpc.messages import (
     WriteChunk,
 )
 from benchfs.rpc.pool import Peer
-from benchfs.rpc.server import CREDITS, Call, Reply
+from benchfs.rpc.server import Call, Reply
+from benchfs.rpc.server_connection import CREDITS
 from benchfs.rpc.transports import endpoints
 from benchfs.rpc.transports.sockets import SocketTransport
 from tests.contract.links import Engine, Recorder, engine_of, turns
@@ -71,7 +72,7 @@ async def test_a_cancelled_call_gives_its_credit_back_at_both_ends(
 async def test_cancelled_mutations_that_do_not_end_are_limited(
     monkeypatch: pytest.MonkeyPatch, node: Node, connection: Connection
 ) -> None:
-    monkeypatch.setattr(server_module, "RUNNING_MOST", 3)
+    monkeypatch.setattr(server_connection, "RUNNING_MOST", 3)
     calls = [asyncio.create_task(connection.call(Unlink(1, b"x"), timeout=30)) for _ in range(3)]
     await until(lambda: len(node.started) == 3)
     for call in calls:
@@ -181,7 +182,7 @@ async def test_a_node_that_stops_while_hands_are_shaken_may_be_tried_again(
 ) -> None:
     connections = node.server.connections
     client = client_of(node)
-    monkeypatch.setattr(server_module.ServerConnection, "_greet", lambda *_: None)
+    monkeypatch.setattr(server_connection.ServerConnection, "_greet", lambda *_: None)
     connecting = asyncio.create_task(client.pool.connect(client.peer, "calls", timeout=10))
     await until(lambda: connections)
 
@@ -197,7 +198,7 @@ async def test_closing_the_pool_while_it_connects_is_no_cancellation(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(node)
-    monkeypatch.setattr(server_module.ServerConnection, "_greet", lambda *_: None)
+    monkeypatch.setattr(server_connection.ServerConnection, "_greet", lambda *_: None)
     connecting = asyncio.create_task(client.pool.connect(client.peer, "calls", timeout=10))
     await until(lambda: node.server.connections)
 

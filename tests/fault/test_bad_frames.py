@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import msgpack
 import pytest
 
-from benchfs.rpc import server as server_module
+from benchfs.rpc import server_connection
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.frames import HEADER, Kind, encode
 from benchfs.rpc.handshake import proof
@@ -182,7 +182,7 @@ async def test_a_frame_in_single_bytes_is_answered_and_holds_up_nobody(
 async def test_who_dribbles_its_hello_runs_out_of_time(
     node: Node, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(server_connection, "HANDSHAKE_SECONDS", 0.2)
     reader, writer = await open_raw(node)
     raw = request(Op.HELLO, Hello(1, 1, bytes(16), "client", NONCE, ()))
     try:

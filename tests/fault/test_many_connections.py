@@ -19,7 +19,7 @@ from benchfs.rpc.connection import Connection
 from benchfs.rpc.errors import ConnectionLostError
 from benchfs.rpc.messages import GetStatus, StatusReply, SyncFile
 from benchfs.rpc.pool import Credentials, Peer, Pool
-from benchfs.rpc.server import HALF_OPEN_MOST
+from benchfs.rpc.server_connection import HALF_OPEN_MOST
 from benchfs.rpc.transports.base import Transport
 from benchfs.rpc.transports.choose import choose
 from tests.contract.links import engine_of

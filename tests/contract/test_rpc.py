@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,10 @@ from benchfs.rpc.messages import (
     WriteChunk,
     WriteChunkReply,
 )
-from benchfs.rpc.transports.base import HIGH_WATER_BYTES
-from tests.contract.links import Engine, turns
+from benchfs.rpc.server import Call, Reply
+from benchfs.rpc.server_connection import GROUP
+from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Link
+from tests.contract.links import DEADLINE_SECONDS, Engine, turns
 from tests.contract.rpc_node import Node, client_of, read, request, running, until
 
 MIB = 1024 * 1024
@@ -252,6 +255,37 @@ class FakeGate:
         callbacks, self.callbacks = self.callbacks, []
         for callback in callbacks:
             callback()
+
+
+async def test_answers_leave_while_later_requests_of_a_turn_are_handled(
+    monkeypatch: pytest.MonkeyPatch, node: Node, connection: Connection
+) -> None:
+    (served,) = node.server.connections
+    link_type = type(served.link)
+    written: list[int] = []
+    write = link_type.write
+
+    def counted(link: Link, *arguments: Any, **named: Any) -> None:
+        if link is served.link:
+            written.append(1)
+        write(link, *arguments, **named)
+
+    seen: list[int] = []
+
+    def answered(call: Call) -> Reply:
+        seen.append(len(written))
+        return node.read(call)
+
+    monkeypatch.setattr(link_type, "write", counted)
+    node.server.handlers[Op.READ_CHUNK] = answered  # type: ignore[index]
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await asyncio.gather(
+            *(connection.call(read(index, 1), timeout=30) for index in range(1 + 3 * GROUP))
+        )
+
+    # The first is alone in its turn; each group of the others is gone as the next one begins.
+    assert seen[-1] - seen[1] >= 2
 
 
 async def test_nothing_is_answered_before_the_commit(engine: Engine) -> None:

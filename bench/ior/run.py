@@ -23,6 +23,7 @@ from benchfs.bench.measurement import measure_on_ranks
 from benchfs.bench.pattern import Pattern
 
 CHECK_SHIFT = 2  # IOR checks what was written from two nodes further
+ALIGNED_TRANSFER = 64 << 10  # where copying takes longer than deciding what to copy
 
 
 def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome | None:
@@ -43,7 +44,8 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
     signature = (await ranks.exchange(int(time.time())))[0]
     if settings.signature is not None:
         signature = settings.signature
-    pattern = Pattern(settings.transfer, settings.packet, signature)
+    aligned = settings.transfer >= ALIGNED_TRANSFER
+    pattern = Pattern(settings.transfer, settings.packet, signature, aligned=aligned)
     worker = Worker(settings, ranks, backend, pattern)
     outcome = Outcome(settings, api, company.hosts, company.processes, time.time())
     run_of_rank = _Run(ranks, backend, settings, worker, outcome)

@@ -22,7 +22,7 @@ from benchfs.rpc.pool import Credentials, Peer, Pool
 from benchfs.rpc.server_connection import HALF_OPEN_MOST
 from benchfs.rpc.transports.base import Transport
 from benchfs.rpc.transports.choose import choose
-from tests.contract.links import engine_of
+from tests.contract.links import descriptors_fall_to, engine_of, open_descriptors
 from tests.contract.rpc_node import client_of, running, until
 
 COUNT = 1000
@@ -48,10 +48,6 @@ def engine_that_works(name: str) -> Transport:
     if engines.summary != name:
         pytest.skip(f"needs the engine {name}: {engines.summary}")
     return engines.transport("tcp")
-
-
-def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 class Crowd:
@@ -96,14 +92,14 @@ async def test_a_daemon_is_as_before_when_a_thousand_connections_have_gone(
         pid = cluster.nodes[0].pid
         watch = await crowd.one()
         assert (await figures(watch)).transport.startswith(f"{engine}; ")
-        before = descriptors(pid)
+        before = open_descriptors(pid)
         memory = []
         for _ in range(3):
             await crowd.wave()
             async with asyncio.timeout(20):
                 while (await figures(watch)).connections > 1:
                     await asyncio.sleep(0.01)
-            assert descriptors(pid) == before
+            await descriptors_fall_to(before, pid)
             memory.append(resident_bytes(pid))
         watch.abort("done")
         assert memory[2] - memory[1] < MOST_GROWTH_BYTES, memory
@@ -114,7 +110,7 @@ async def test_a_daemon_is_as_before_when_a_thousand_connections_have_gone(
 async def test_calls_of_a_thousand_lost_connections_leave_no_task(engine: str) -> None:
     engine_that_works(engine)
     tasks = asyncio.all_tasks()
-    before = descriptors(os.getpid())
+    before = open_descriptors()
     async with engine_of(f"{engine}-tcp") as made, running(made) as node:
         turn = asyncio.Semaphore(HALF_OPEN_MOST // 2)
 
@@ -137,7 +133,7 @@ async def test_calls_of_a_thousand_lost_connections_leave_no_task(engine: str) -
         assert sorted(node.cancelled) == list(range(COUNT))
         del connections, calls, outcomes
         assert asyncio.all_tasks() == tasks
-    assert descriptors(os.getpid()) == before
+    await descriptors_fall_to(before)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -115,12 +115,12 @@ async def enumerate_power_losses(make_place: Callable[[], Path]) -> int:
     return count
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_power_loss_takes_nothing_that_was_synced(memory_place) -> None:
     assert await enumerate_power_losses(memory_place) > 200
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_cleaning_before_the_flush_is_found(memory_place, monkeypatch) -> None:
     async def clean_early(self, state) -> None:
         await self.complete(state)

@@ -210,7 +210,7 @@ def test_a_second_daemon_on_the_same_data_is_refused(cluster: benchfs.LocalClust
         [sys.executable, "-m", "benchfsd", "--config", str(copy)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert second.returncode == 1

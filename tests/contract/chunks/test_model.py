@@ -33,7 +33,7 @@ STEPS = st.one_of(
 )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @given(
     steps=st.lists(STEPS, min_size=1, max_size=20),
     kind=st.sampled_from(sorted(KINDS)),

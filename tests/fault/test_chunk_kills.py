@@ -122,7 +122,7 @@ async def enumerate_kills(
     return count
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("small_bytes", [0, SMALL_BYTES])
 @pytest.mark.parametrize(
     ("choice", "length"), [(OPERATIONS, 1), (OPERATIONS, 2), (FEWER_OPERATIONS, 3)]
@@ -135,7 +135,7 @@ async def test_kill_loses_no_acknowledged_byte(
     assert count > 3 * len(choice) ** length  # or the enumeration proves nothing
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_without_the_dirty_mark_the_enumeration_finds_the_fault(
     memory_place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +156,7 @@ async def test_without_the_dirty_mark_the_enumeration_finds_the_fault(
         await enumerate_kills(memory_place, FEWER_OPERATIONS, 3)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_with_the_mark_after_the_bytes_the_enumeration_finds_the_fault(
     memory_place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

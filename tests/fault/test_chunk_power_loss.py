@@ -118,7 +118,7 @@ async def enumerate_power_losses(
     return count
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("small_bytes", "least"), [(0, 200), (SMALL_BYTES, 100)])
 async def test_power_loss_takes_nothing_that_was_synced(
     memory_place, small_bytes: int, least: int
@@ -126,7 +126,7 @@ async def test_power_loss_takes_nothing_that_was_synced(
     assert await enumerate_power_losses(memory_place, small_bytes) > least
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_cleaning_before_the_flush_is_found(memory_place, monkeypatch) -> None:
     async def clean_early(self, state) -> None:
         await self.complete(state)

@@ -28,8 +28,10 @@ from tests.contract.rpc_node import client_of, running, until
 COUNT = 1000
 NEEDED_FILES = 4096
 ENGINES = ("sockets", "uring")
-# Allocators keep some of what was freed. One buffer of 64 KiB left by each would be 62 MiB.
+# Allocators keep some of what was freed, and take more now and then; what leaks grows every time.
+# One buffer of 64 KiB left by each would be 62 MiB.
 MOST_GROWTH_BYTES = 4 << 20
+MOST_WAVES = 6
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +77,11 @@ class Crowd:
             connection.abort("gone")
 
 
+def settled(memory: list[int]) -> bool:
+    """Whether the last wave left as much as the one before."""
+    return len(memory) > 1 and memory[-1] - memory[-2] < MOST_GROWTH_BYTES
+
+
 async def figures(connection: Connection) -> StatusReply:
     answer = await connection.call(GetStatus(), timeout=20)
     assert isinstance(answer.message, StatusReply)
@@ -93,8 +100,9 @@ async def test_a_daemon_is_as_before_when_a_thousand_connections_have_gone(
         watch = await crowd.one()
         assert (await figures(watch)).transport.startswith(f"{engine}; ")
         before = open_descriptors(pid)
-        memory = []
-        for _ in range(3):
+        memory: list[int] = []
+        while not settled(memory):
+            assert len(memory) < MOST_WAVES, memory
             await crowd.wave()
             async with asyncio.timeout(20):
                 while (await figures(watch)).connections > 1:
@@ -102,7 +110,6 @@ async def test_a_daemon_is_as_before_when_a_thousand_connections_have_gone(
             await descriptors_fall_to(before, pid)
             memory.append(resident_bytes(pid))
         watch.abort("done")
-        assert memory[2] - memory[1] < MOST_GROWTH_BYTES, memory
         assert "error" not in Path(cluster.nodes[0].log).read_text().lower()
 
 

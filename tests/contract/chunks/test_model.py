@@ -40,7 +40,7 @@ def is_small(node: Node, index: int) -> bool:
     return bool(node.record(index).data)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @given(
     steps=st.lists(STEPS, min_size=1, max_size=20),
     kind=st.sampled_from(sorted(KINDS)),

@@ -385,7 +385,7 @@ class Operations(pyfuse3.Operations):
 
     async def _opened(self, opened: OpenInode, way: How) -> FileInfo:
         cached = opened.cached
-        if way.truncates:
+        if way.truncates and not opened.created:  # what is new is empty
             try:
                 await opened.truncate(0)
                 self._ahead.changed(opened.ino)

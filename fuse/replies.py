@@ -12,7 +12,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import pyfuse3
 
@@ -21,7 +21,7 @@ from benchfs.rpc.messages import Attributes
 from benchfs.stats import FRAGMENT_BYTES, SECTOR_BYTES, mode_of
 
 logger = logging.getLogger(__name__)
-Parameters = ParamSpec("Parameters")
+Arguments = TypeVarTuple("Arguments")
 Reply = TypeVar("Reply")
 
 
@@ -35,14 +35,14 @@ def errno_of(problem: BenchFSError) -> int:
 
 
 def answered(
-    operation: Callable[Parameters, Coroutine[None, None, Reply]],
-) -> Callable[Parameters, Coroutine[None, None, Reply]]:
+    operation: Callable[[*Arguments], Coroutine[None, None, Reply]],
+) -> Callable[[*Arguments], Coroutine[None, None, Reply]]:
     """An operation that raises nothing but FUSEError: anything else would leave it unanswered."""
 
     @functools.wraps(operation)
-    async def handle(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Reply:
+    async def handle(*args: *Arguments) -> Reply:  # pyfuse3 names none of them
         try:
-            return await operation(*args, **kwargs)
+            return await operation(*args)
         except BenchFSError as exc:
             code = errno_of(exc)
             if code in {errno.EIO, errno.ETIMEDOUT, errno.ENOSPC}:

@@ -30,7 +30,7 @@ def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str
         [sys.executable, "-m", "benchfs.cli.main", "bench", "ior", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
         env=NO_LAUNCHER | dict(os.environ),
     )

@@ -22,7 +22,7 @@ def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str
         [sys.executable, "-m", "benchfs.cli.main", "bench", "mdtest", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert done.returncode == status, (done.stdout, done.stderr)

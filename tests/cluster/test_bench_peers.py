@@ -127,7 +127,7 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(
     flags: tuple[str, ...], status: int, says: str
 ) -> None:
     command = [sys.executable, "-m", "benchfs.bench.peers", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
     assert done.returncode == status
     assert says in done.stderr
@@ -139,7 +139,7 @@ def test_a_record_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "record").write_text(json.dumps([]))
     command = [sys.executable, "-m", "benchfs.bench.peers", "--render", str(tmp_path / "record")]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
     assert done.returncode == 2
     assert "no record" in done.stderr

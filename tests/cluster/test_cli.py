@@ -24,7 +24,7 @@ def benchfs(
         [sys.executable, "-m", "benchfs.cli.main", *arguments],
         capture_output=True,
         umask=umask,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert done.returncode == status, (arguments, done.stdout, done.stderr)

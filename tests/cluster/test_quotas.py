@@ -31,7 +31,7 @@ async def used(fs: benchfs.AsyncClient, path: str) -> tuple[int, int]:
 
 async def until_used(fs: benchfs.AsyncClient, path: str, goal: tuple[int, int]) -> None:
     """The nodes hear of a close a little later."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (quota := await fs.get_quota(path)) is None or (
             (quota.used_bytes, quota.used_inodes) != goal
         ):
@@ -482,7 +482,7 @@ async def test_the_command_sets_shows_and_clears(
             [*COMMAND, *arguments, "--cluster", str(cluster.directory)],
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=100,
             check=True,
         )
         return done.stdout

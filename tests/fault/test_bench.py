@@ -16,7 +16,7 @@ import pytest
 import benchfs
 
 CHUNK = 65_536
-WAIT_SECONDS = 40
+WAIT_SECONDS = 100
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_a_node_lost_in_a_repetition_leaves_the_ones_before(
 ) -> None:
     flags = ["-w", "-r", "-t", "64k", "-b", "1m", "-F", "-o", "/f", "-i", "1000000"]
     run = start(
-        "ior", *flags, "--cluster", cluster.url, "--json", "--report", str(tmp_path), timeout=2
+        "ior", *flags, "--cluster", cluster.url, "--json", "--report", str(tmp_path), timeout=3
     )
     async with looking(cluster.url) as fs:
         seen = set()
@@ -72,7 +72,7 @@ async def test_a_node_lost_while_files_are_made_leaves_the_phases_before(
     cluster: benchfs.LocalCluster,
 ) -> None:
     flags = ["-n", "1000000", "-F", "-W", "30", "-w", "100", "-d", "/md", "--tasks", "2"]
-    run = start("mdtest", *flags, "--cluster", cluster.url, "--json", timeout=2)
+    run = start("mdtest", *flags, "--cluster", cluster.url, "--json", timeout=3)
     async with looking(cluster.url) as fs:
         while not await fs.exists("/md/test-dir.0-0/mdtest_tree.0/file.mdtest.1.20"):
             await asyncio.sleep(0.01)

@@ -32,7 +32,7 @@ from benchfs.rpc.messages import (
     LayoutRecord,
     Lookup,
     MakeDirectory,
-    MapReply,
+    MapRecord,
     Open,
     OpenReply,
     ReadChunk,
@@ -59,7 +59,7 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
 class Direct:
     """Requests to any node, with the envelope in the test's hands."""
 
-    def __init__(self, pool: Pool, cluster_map: MapReply) -> None:
+    def __init__(self, pool: Pool, cluster_map: MapRecord) -> None:
         self.pool = pool
         self.map = cluster_map
 
@@ -77,8 +77,8 @@ async def direct(cluster: benchfs.LocalCluster) -> AsyncIterator[Direct]:
     pool = Pool(choose().transport, who)
     first = await pool.connect(Peer("", endpoints.addresses[:1]), "calls", timeout=20)
     answer = await first.call(GetMap(), timeout=20)
-    assert isinstance(answer.message, MapReply)
-    yield Direct(pool, answer.message)
+    cluster_map = decoder(MapRecord)(unpack(answer.payload or b""))
+    yield Direct(pool, cluster_map)
     await pool.close()
 
 

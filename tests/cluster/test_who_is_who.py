@@ -25,12 +25,13 @@ from benchfs.rpc.messages import (
     DropLink,
     GetMap,
     MakeInode,
-    MapReply,
+    MapRecord,
     PrepareName,
     PrepareParent,
     SettleLinks,
 )
 from benchfs.rpc.pool import Credentials, Peer, Pool
+from benchfs.rpc.schema import decoder, unpack
 from benchfs.rpc.transports.choose import choose
 from tests.cluster.users import ALICE, SHARED, denied, only_root
 
@@ -60,14 +61,14 @@ async def test_root_is_nobody_unless_the_settings_trust_him(root: str, may: bool
 @asynccontextmanager
 async def connected(
     cluster: benchfs.LocalCluster, role: str
-) -> AsyncIterator[tuple[Pool, MapReply]]:
+) -> AsyncIterator[tuple[Pool, MapRecord]]:
     endpoints = await find(str(cluster.directory))
     who = Credentials(endpoints.secret, os.urandom(16), role, 0, 0, os.urandom)
     pool = Pool(choose().transport, who)
     first = await pool.connect(Peer("", endpoints.addresses[:1]), "calls", timeout=20)
     answer = await first.call(GetMap(), timeout=20)
-    assert isinstance(answer.message, MapReply)
-    yield pool, answer.message
+    cluster_map = decoder(MapRecord)(unpack(answer.payload or b""))
+    yield pool, cluster_map
     await pool.close()
 
 
@@ -98,6 +99,7 @@ PROGRAM = """
 import asyncio, os, sys
 from benchfs.rpc.messages import MakeDirectory
 from benchfs.rpc.pool import Credentials, Peer, Pool
+from benchfs.rpc.schema import decoder, unpack
 from benchfs.rpc.transports.choose import choose
 
 async def main():

@@ -21,8 +21,9 @@ from benchfs.appending import AppendBehind
 from benchfs.budget import ByteBudget
 from benchfs.by_inode import ByInode
 from benchfs.cache import ChunkCache
+from benchfs.capabilities import Capabilities
 from benchfs.checking import CheckMethods
-from benchfs.cluster import Capabilities, Cluster, NodeStatus
+from benchfs.cluster import Cluster, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.directories import DirectoryMethods
 from benchfs.env import Env, system_env
@@ -249,12 +250,14 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
             file = connected.open_file(attributes, how, parsed.display, number, held)
         finally:
             connected.holds.end(number)
-        if how.truncate and not found.created:
-            try:
+        try:
+            if how.truncate and not found.created:
                 await file.truncate(0)
-            except BaseException:
-                await file.close()
-                raise
+            if how.append and file.inode.unsettled:  # the end is that of what this client wrote
+                await file.seek(0, os.SEEK_END)
+        except BaseException:
+            await file.close()
+            raise
         return file
 
     async def read_bytes(self, path: PathLike) -> bytes:

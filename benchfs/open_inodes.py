@@ -17,7 +17,8 @@ from typing import Protocol
 
 from lru import LRU
 
-from benchfs.cluster import Capabilities, Cluster
+from benchfs.capabilities import Capabilities
+from benchfs.cluster import Cluster
 from benchfs.env import Env
 from benchfs.errors import BenchFSError, error
 from benchfs.file import AsyncFile

@@ -69,9 +69,11 @@ class WriteBehind:
         self._stage_start = 0
         self._extents: list[_Extent] = []
         self._failure: Exception | None = None
+        self._turn = asyncio.Lock()  # of who has taken gathered bytes and begins to send them
         self._acknowledged_end = 0
         self._truncation = inode.attributes.truncation  # the epoch of that end
-        self._unreported = False
+        self._acknowledgements = 0  # counted, and how many of them the inode has heard of
+        self._reported = 0
         self._mtime_ns = 0
         self._nodes: set[str] = set()  # that hold bytes since the last fsync
         self._timer: asyncio.TimerHandle | None = None
@@ -114,10 +116,16 @@ class WriteBehind:
     @property
     def pending(self) -> bool:
         """Whether anything written is not acknowledged, or the size not reported."""
-        return bool(self._stage or self._extents or self._unreported)
+        return bool(self._stage or self._extents or self._unreported or self._turn.locked())
+
+    @property
+    def _unreported(self) -> bool:
+        return self._reported < self._acknowledgements
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Whether something written to this range is not acknowledged."""
+        """Whether something written to this range may not be acknowledged."""
+        if self._turn.locked():
+            return True  # what is about to be sent is on no list
         staged = self._stage_start < end and start < self._stage_start + len(self._stage)
         return (bool(self._stage) and staged) or any(
             extent.start < end and start < extent.end for extent in self._extents
@@ -173,6 +181,12 @@ class WriteBehind:
     # ------------------------------------------------------------ sending
 
     async def _send_stage(self) -> None:
+        """Return when all that was gathered is being sent, also by somebody else's doing."""
+        if self._stage or self._turn.locked():
+            async with self._turn:
+                await self._send_gathered()
+
+    async def _send_gathered(self) -> None:
         if not self._stage:
             return
         if self._timer is not None:
@@ -229,7 +243,7 @@ class WriteBehind:
 
         Reported under a later epoch, they would bring back a size that is gone.
         """
-        self._unreported = True
+        self._acknowledgements += 1
         if truncation > self._truncation:
             self._truncation, self._acknowledged_end = truncation, end
             self.end = max(
@@ -288,14 +302,15 @@ class WriteBehind:
 
     async def _report(self, intent: Intent) -> None:
         inode = self._inode
-        self._unreported = False
+        told = self._acknowledgements
         request = ReportSize(inode.ino, self._truncation, self._acknowledged_end, self._mtime_ns)
         try:
             answer = await self._cluster.call(intent, home_group(inode.ino), request)
         except BenchFSError as exc:
-            self._unreported = True
             self._failure = self._failure or exc
             raise
+        # Only now: who flushes meanwhile reports by himself, and does not return before it is known
+        self._reported = max(self._reported, told)
         assert isinstance(answer.message, AttributesReply)
         self._cache.drop_file(inode.ino)
         if answer.message.attributes.mtime_ns == request.mtime_ns:  # else the counter stood still
@@ -311,6 +326,8 @@ class WriteBehind:
         self._timer = None
         if self._lingering is None or self._lingering.done():
             self._lingering = self._loop.create_task(self._flush_quietly())
+        else:
+            self._linger_later()
 
     async def _flush_quietly(self) -> None:
         """Send what has waited long enough; a failure sticks and is raised to the next caller."""

@@ -26,7 +26,7 @@ SESSION_VARIABLE = "BENCHFS_TEST_SESSION"
 ENGINE_VARIABLE = "BENCHFS_TRANSPORT"
 SESSION_ID = uuid.uuid4().hex
 # A process that was just told to stop may need a moment until it is gone.
-EXIT_GRACE_S = 3.0
+EXIT_GRACE_S = 20.0
 XDG_VARIABLES = (
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",

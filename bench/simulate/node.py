@@ -17,6 +17,7 @@ from benchfs.rpc.transports.memory import MemoryNetwork
 from benchfs.user import User
 from benchfsd.capabilities import Capabilities
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
+from benchfsd.chunks.files import Buffers
 from benchfsd.database import Database, FatalStorageError
 from benchfsd.guard import Guard
 from benchfsd.mode import Mode
@@ -29,6 +30,13 @@ GRACE_SECONDS = 0.3
 USER = User(1000, 1000)  # owns the root directory, and is no superuser
 ROWS_BYTES = 64 * 1024 * 1024  # of each node, address space
 SECRET = b"the secret of a simulated cluster"
+
+
+class _PromptFiles(DiskChunkFiles):
+    """Chunk files that are read in the loop: virtual time does not wait for threads."""
+
+    def read(self, ino: int, index: int, offset: int, buffers: Buffers, *, wait: bool) -> int:
+        return super().read(ino, index, offset, buffers, wait=True)
 
 
 class SimulatedNode:
@@ -51,7 +59,7 @@ class SimulatedNode:
         self._database = Database(
             place / "rows", sync=False, map_bytes=ROWS_BYTES, schedule=loop.call_soon
         )
-        files = DiskChunkFiles(place, durable=False, on_fatal=_fail, max_open=1)
+        files = _PromptFiles(place, durable=False, on_fatal=_fail, max_open=1)
         self._store = ChunkStore(
             files, self._database, env, mode=mode, node_id=entry.node_id, on_fatal=_fail, reserve=0
         )

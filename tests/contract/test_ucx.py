@@ -191,7 +191,7 @@ async def test_an_introduced_peer_that_never_says_hello_is_not_waited_for_for_ev
 
     ended = asyncio.Event()
     lifeline.on_lost = lambda *_: ended.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await ended.wait()
     listener.close()
 
@@ -216,7 +216,7 @@ async def test_nobody_gets_to_ucx_unless_an_introduced_peer_is_on_its_way() -> N
 
     lifeline.close()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await answered(place):
             await asyncio.sleep(0)
     listener.close()

@@ -227,11 +227,14 @@ async def history(
         benchfs.AsyncClient(
             str(cluster.directory),
             attribute_seconds=number % 2,
-            timeout=HASTY_SECONDS if disturb and number < 2 else PATIENT_SECONDS,
+            timeout=PATIENT_SECONDS,
         )
         for number in range(CLIENTS)
     ]
     async with clients[0], clients[1], clients[2], clients[3]:
+        if disturb is not None:
+            for hasty in clients[:2]:
+                hasty._use().timeout = HASTY_SECONDS
         actors = [
             Actor(number, fs, recorder, place.names, random.Random(seed * CLIENTS + number))
             for number, fs in enumerate(clients)

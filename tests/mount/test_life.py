@@ -21,13 +21,13 @@ import benchfs
 from benchfs.fuse import mounts
 from tests.mount.conftest import Mount, benchfs_command, tool
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 40
 
 
 @pytest.fixture
 def mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
     """A mount of this test's own."""
-    made = Mount(str(cluster.directory), ("--timeout", "3"))
+    made = Mount(str(cluster.directory), ("--timeout", "40"))
     try:
         yield made
     finally:
@@ -267,9 +267,20 @@ def test_an_operation_waits_for_a_daemon_that_comes_back(
     (mount.path / "f").unlink()
 
 
+@pytest.fixture
+def hasty_mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
+    """A mount whose operations give up soon."""
+    made = Mount(str(cluster.directory), ("--timeout", "3"))
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
 def test_operations_end_in_an_error_when_nodes_hang(
-    cluster: benchfs.LocalCluster, mount: Mount
+    cluster: benchfs.LocalCluster, hasty_mount: Mount
 ) -> None:
+    mount = hasty_mount
     file = (mount.path / "f").open("wb", buffering=0)
     for node in cluster.nodes:
         node.pause()

@@ -276,7 +276,7 @@ def test_what_is_appended_at_the_same_time_is_all_there(place: Path, fs: benchfs
     with fs.open(f"{inside(place)}/log", "ab") as other:
         for number in range(200):
             other.write(b"c %03d\n" % number)
-    assert [writer.wait(timeout=50) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=100) for writer in writers] == [0, 0]
     lines = (place / "log").read_text().splitlines()
     assert sorted(lines) == [f"{name} {number:03}" for name in "abc" for number in range(200)]
 

@@ -75,7 +75,12 @@ class NodeStatus(NamedTuple):
 class Capabilities(set[bytes]):
     """What one file was opened for, to be presented to nodes that ask for it."""
 
-    __slots__ = ()
+    __slots__ = ("last", "shown")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = b""  # of the last opening: what is most likely wanted now
+        self.shown: set[tuple[str, bytes]] = set()  # to which nodes, with a chunk's request
 
 
 class Cluster:
@@ -217,7 +222,24 @@ class Cluster:
             return None
         held = self._capabilities.setdefault(ino, Capabilities())
         held.add(capability)
+        held.last = capability
         return held
+
+    def unseen_capability(self, ino: int, group: int) -> bytes:
+        """What a request about a file's chunks brings along, so that the node need not ask.
+
+        A node that has forgotten what it was shown does.
+        """
+        held = self._capabilities.get(ino)
+        if held is None:
+            return b""
+        node_id = self.map.primary(group)
+        capability: bytes
+        for capability in (held.last, *held):
+            if (node_id, capability) not in held.shown:
+                held.shown.add((node_id, capability))
+                return capability
+        return b""
 
     async def present(self, intent: Intent, node_id: str, ino: int) -> None:
         """Show a node what a file was opened for, before it asks."""

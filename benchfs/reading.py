@@ -103,7 +103,8 @@ class ChunkReader:
         purpose: str,
     ) -> None:
         group = inode.group_of(index)
-        request = ReadChunk(inode.ino, index, offset, len(into))
+        capability = self._cluster.unseen_capability(inode.ino, group)
+        request = ReadChunk(inode.ino, index, offset, len(into), capability)
         for _ in range(ATTEMPTS):
             answer = await self._cluster.call(intent, group, request, purpose=purpose, into=into)
             reply = answer.message

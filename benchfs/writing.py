@@ -291,7 +291,8 @@ class WriteBehind:
         inode = self._inode
         group = inode.group_of(piece.index)
         purpose = "bulk" if piece.length >= BULK_BYTES else "calls"
-        request = WriteChunk(inode.ino, piece.index, truncation, piece.offset, checks)
+        capability = self._cluster.unseen_capability(inode.ino, group)
+        request = WriteChunk(inode.ino, piece.index, truncation, piece.offset, checks, capability)
         slot = await self._cluster.session.take()
         try:
             await self._cluster.call(

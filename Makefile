@@ -10,17 +10,20 @@ ARGS   ?=
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint demo bench io500 peers stress clean
+.PHONY: help env test test-rdma lint demo bench io500 peers stress clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
 env: $(STAMP) ## Create .venv with BenchFS (editable) and all tools in it
 	@:
 
 test: env ## Run all tests; ARGS="tests/unit -k frames" runs some
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-rdma: env ## Run UCX's contract suites over soft RoCE, in QEMU (some ten minutes; not in CI)
+	sh tests/rdma/run.sh $(ARGS)
 
 lint: env ## Check style, formatting, types and the direction of imports
 	$(PY) -m ruff check .

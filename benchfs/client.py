@@ -21,8 +21,9 @@ from benchfs.appending import AppendBehind
 from benchfs.budget import ByteBudget
 from benchfs.by_inode import ByInode
 from benchfs.cache import ChunkCache
+from benchfs.capabilities import Capabilities
 from benchfs.checking import CheckMethods
-from benchfs.cluster import Capabilities, Cluster, NodeStatus
+from benchfs.cluster import Cluster, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.directories import DirectoryMethods
 from benchfs.env import Env, system_env

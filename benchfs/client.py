@@ -191,6 +191,8 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
 
         async def act(place: Place) -> OpenReply:
             if place.directory and how.create:
+                if place.name:
+                    await connected.names.require_search(intent, place.parent)
                 code = errno.EEXIST if how.exclusive and not place.name else errno.EISDIR
                 raise error(code, "open", parsed.display)
             if place.directory:

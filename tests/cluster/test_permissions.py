@@ -104,6 +104,7 @@ async def test_who_may_not_look_names_up_is_told_that_of_impossible_ones_too(
         bob.stat(f"{place}/{long}/f"),
         bob.mkdir(f"{place}/{long}"),
         bob.open(f"{place}/{long}", "w"),
+        bob.open(f"{place}/no/", "w"),
         bob.rename(f"{place}/no", f"{open_place}/f"),
         bob.rename(f"{open_place}/no", f"{place}/f"),
         bob.rename(f"{open_place}/no/", f"{place}/f"),

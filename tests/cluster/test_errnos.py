@@ -256,7 +256,7 @@ ELSEWHERE = {
         "mkfifo EDQUOT",
         "mknod EDQUOT",
     ],
-    ("cluster/test_quotas.py", "test_a_file_that_another_quota_has_no_room_for_stays"): [
+    ("cluster/test_quota_moves.py", "test_a_file_that_another_quota_has_no_room_for_stays"): [
         "rename EDQUOT"
     ],
     ("cluster/test_quotas.py", "test_writing_more_bytes_is_refused_and_what_was_there_stays"): [
@@ -270,10 +270,11 @@ ELSEWHERE = {
         "fallocate EDQUOT",
         "copy_file_range EDQUOT",
     ],
-    ("cluster/test_quotas.py", "test_what_cannot_be_counted_to_another_quota_is_not_renamed"): [
-        "rename EXDEV"
-    ],
-    ("cluster/test_quotas.py", "test_a_hard_link_across_quotas_is_refused"): ["link EXDEV"],
+    (
+        "cluster/test_quota_moves.py",
+        "test_what_cannot_be_counted_to_another_quota_is_not_renamed",
+    ): ["rename EXDEV"],
+    ("cluster/test_quota_moves.py", "test_a_hard_link_across_quotas_is_refused"): ["link EXDEV"],
     ("cluster/test_quotas.py", "test_only_the_superuser_sets_quotas"): [
         "set_quota EPERM",
         "clear_quota EPERM",

@@ -25,7 +25,7 @@ from benchfsd.chunks.table import NO_RECORD, ChunkTable
 from benchfsd.database import Database
 
 # Kept in the record: with it, two pages of the database at the most. A file costs a directory's
-# entry, an inode and a page, and ext4 takes 20 to 600 µs to make one.
+# entry, an inode and a page, and ext4 takes 70 to 600 µs to make one.
 SMALL_BYTES = 4096
 # Of small chunks, in one transaction: it has to fit what the database has allocated ahead.
 _BATCH_BYTES = 1024 * 1024

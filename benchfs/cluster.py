@@ -164,11 +164,6 @@ class Cluster:
                 connection = self.pool.ready(node_id, purpose)
                 if connection is None:
                     connection = await self._connect(node_id, purpose, remaining)
-                if unseen := self._shown.unseen(request, node_id):
-                    soon = max(remaining, 0.001)
-                    shown = await self._shown.show(connection, node_id, unseen, soon)
-                    self.requests += shown
-                    remaining = intent.deadline - self._loop.time()
                 self.requests += 1
                 return await connection.call(
                     request,
@@ -212,6 +207,10 @@ class Cluster:
             return await self.call(intent, group, request, slot=slot)
         finally:
             self.session.give_back(slot)
+
+    def unseen_capability(self, ino: int, group: int, needed: int) -> bytes:
+        """What a request for a file's chunks brings along, so that the node need not ask."""
+        return self._shown.bring(self.map.primary(group), ino, needed)
 
     async def present(self, intent: Intent, node_id: str, ino: int) -> None:
         """Show a node what a file was opened for, before it asks."""

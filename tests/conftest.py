@@ -6,6 +6,7 @@ is done there may be no process, no mount and no file left of this session; what
 and reported as an error. Processes are known by an environment variable that they inherit.
 """
 
+import gc
 import os
 import shutil
 import subprocess
@@ -56,6 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     config.add_cleanup(patch.undo)
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: each garbage collection would look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

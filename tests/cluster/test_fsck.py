@@ -18,7 +18,7 @@ from tests.cluster.stopped_rows import StoppedRows, spoil_row, stopped, stopped_
 
 CHUNK = 65536
 LEASE_SECONDS = 1
-NOW = Options(age=0, patience=1)
+NOW = Options(age=0, patience=20)
 REPAIR = NOW._replace(repair=True)
 
 
@@ -248,7 +248,7 @@ def test_what_does_not_come_to_an_end_is_told(
         group = home_group(ino)
         stored.at(group).put(rows.link_change_key(group, ino, 99), b"")
 
-    report = fs.fsck(NOW)
+    report = fs.fsck(NOW._replace(patience=1))
 
     (stuck,) = report.found
     assert (stuck.finding.kind, stuck.finding.ino, stuck.path) == (Kind.STUCK, ino, "/file")

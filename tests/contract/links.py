@@ -17,7 +17,7 @@ from benchfs.rpc.transports.ucx.transport import UcxTransport
 from benchfs.rpc.transports.ucx.worker import hold
 from benchfs.rpc.transports.uring import UringTransport
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 class Engine(NamedTuple):

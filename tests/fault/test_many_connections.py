@@ -65,7 +65,7 @@ class Crowd:
         pool = Pool(lambda _: self._transport, who)
         async with self._turn:
             peer = Peer("", self._endpoints.addresses)
-            return await pool.connect(peer, "calls", timeout=30)
+            return await pool.connect(peer, "calls", timeout=100)
 
     async def wave(self) -> None:
         """A thousand come, each is answered, and all of them are gone in one turn of the loop."""
@@ -83,7 +83,7 @@ def settled(memory: list[int]) -> bool:
 
 
 async def figures(connection: Connection) -> StatusReply:
-    answer = await connection.call(GetStatus(), timeout=20)
+    answer = await connection.call(GetStatus(), timeout=100)
     assert isinstance(answer.message, StatusReply)
     return answer.message
 
@@ -104,7 +104,7 @@ async def test_a_daemon_is_as_before_when_a_thousand_connections_have_gone(
         while not settled(memory):
             assert len(memory) < MOST_WAVES, memory
             await crowd.wave()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 while (await figures(watch)).connections > 1:
                     await asyncio.sleep(0.01)
             await descriptors_fall_to(before, pid)
@@ -124,11 +124,11 @@ async def test_calls_of_a_thousand_lost_connections_leave_no_task(engine: str) -
         async def connect() -> Connection:
             client = client_of(node)
             async with turn:
-                return await client.pool.connect(client.peer, "calls", timeout=30)
+                return await client.pool.connect(client.peer, "calls", timeout=100)
 
         connections = await asyncio.gather(*[connect() for _ in range(COUNT)])
         calls = [
-            asyncio.create_task(connection.call(SyncFile(number), timeout=30))
+            asyncio.create_task(connection.call(SyncFile(number), timeout=100))
             for number, connection in enumerate(connections)
         ]
         await until(lambda: len(node.server.tasks) == COUNT)
@@ -152,7 +152,7 @@ async def test_a_connection_that_ended_is_freed_at_once_and_not_by_the_collector
     try:
         async with engine_of(f"{engine}-tcp") as made, running(made) as node:
             client = client_of(node)
-            connection = await client.pool.connect(client.peer, "calls", timeout=30)
+            connection = await client.pool.connect(client.peer, "calls", timeout=100)
             (at_the_node,) = map(weakref.ref, node.server.connections)
             connection.abort("gone")
             await until(lambda: not node.server.connections)

@@ -143,14 +143,14 @@ async def test_bytes_that_changed_on_the_disk_are_an_error_and_not_data(
 ) -> None:
     async with benchfs.AsyncClient(cluster.url, local_reads=False) as fs:
         async with await fs.open("/f", "wb") as file:
-            await file.write(b"x" * 100)
+            await file.write(b"x" * 10_000)
             await file.fsync()
     for node in cluster.nodes:
         node.stop()
     (chunk,) = [
         path for path in cluster.directory.glob("node-*/data/chunks/*/*") if path.stat().st_size
     ]
-    chunk.write_bytes(b"x" * 99 + b"y")
+    chunk.write_bytes(b"x" * 9999 + b"y")
     for node in cluster.nodes:
         await asyncio.to_thread(node.start)
     for local_reads in (False, True):

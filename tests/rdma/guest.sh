@@ -45,7 +45,7 @@ perftest() { # TEST SIZE COUNT
 
 suites() {
   timeout -s KILL 1500 .venv/bin/python -X faulthandler -m pytest -q --color=no -ra \
-    -p no:cacheprovider -p no:randomly -o timeout=300 "$@"
+    -p no:cacheprovider -p no:randomly -p tests.rdma.patience -o timeout=300 "$@"
 }
 
 export UCX_TLS=rc_verbs,ud_verbs,self

@@ -78,5 +78,5 @@ nice -n 10 timeout "${RDMA_SECONDS:-3600}" qemu-system-x86_64 \
   -kernel "tree/boot/vmlinuz-$kernel" -initrd initramfs.gz \
   -append "console=ttyS0 quiet loglevel=2 no_timer_check panic=-1 benchfs=$root -- $*" \
   -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
-  </dev/null | tr -d '\r' | tee log
+  </dev/null | sed -u 's|\r$||' | tee log
 grep -q '^guest: exit status 0' log

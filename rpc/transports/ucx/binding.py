@@ -63,7 +63,7 @@ typedef struct { uint32_t op_attr_mask, flags; void *request; void *cb; uint64_t
 } ucp_request_param_t;
 typedef struct { uint64_t recv_attr; void *reply_ep; } ucp_am_recv_param_t;
 typedef struct { uint64_t field_mask; unsigned id; uint32_t flags;
-  ucs_status_t (*cb)(void *, const void *, size_t, void *, size_t, const ucp_am_recv_param_t *);
+  ucs_status_t (*cb)(void *, const char *, size_t, char *, size_t, const ucp_am_recv_param_t *);
   void *arg; uint64_t pad[8]; } ucp_am_handler_param_t;
 
 void ucp_get_version(unsigned *, unsigned *, unsigned *);

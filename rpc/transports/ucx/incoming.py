@@ -13,6 +13,7 @@ from collections.abc import Callable
 from benchfs.rpc.transports.base import Receiver
 from benchfs.rpc.transports.ucx.binding import Pointer
 from benchfs.rpc.transports.ucx.outgoing import (
+    DATA,
     FIN,
     JOIN_BYTES,
     NUMBERS,
@@ -67,12 +68,23 @@ class Incoming:
         self._tell_credit = credit
         self._number = 0  # of the next part in order
         self._early: dict[int, _Part] = {}  # parts that came before their turn
-        self._parts: deque[_Part] = deque()
+        self._parts: deque[_Part | bytes] = deque()  # bytes: joined ones that came in order
         self._unconfirmed: dict[int, _Part] = {}  # by number
         self.strays: list[Pointer] = []  # offers that are no part of the stream
         self._unread = 0
         self._read = 0  # what the sender was not told of
         self._pumping = False
+
+    def add_joined(self, number: int, data: bytes) -> None:
+        """Joined bytes have arrived. Raises StreamError."""
+        size = len(data)
+        fits = 0 < size <= UNREAD_MOST_BYTES - self._unread
+        if not fits or self._early or number != self._number:
+            self.add(DATA, number, data, None, size)
+            return
+        self._number = (number + 1) % NUMBERS
+        self._unread += size
+        self._parts.append(data)
 
     def add(self, kind: int, number: int, data: bytes, offer: Pointer, size: int) -> None:
         """A part has arrived. Raises StreamError."""
@@ -111,6 +123,9 @@ class Incoming:
         try:
             while self._parts and not self.paused and not self.ended:
                 part = self._parts[0]
+                if isinstance(part, bytes):
+                    self._give(part, self.receiver)
+                    continue
                 if part.kind == FIN:
                     self.finished = True
                     break
@@ -126,6 +141,18 @@ class Incoming:
         finally:
             self._pumping = False
 
+    def _give(self, joined: bytes, receiver: Receiver) -> None:
+        """Copy the first bytes in order as a whole; if they do not fit, make them a part."""
+        buffer = receiver.get_buffer()
+        size = len(joined)
+        if size > len(buffer):
+            self._parts[0] = _Part(DATA, joined, None, size)
+            return
+        buffer[:size] = joined
+        self._parts.popleft()
+        self._was_read(size)
+        receiver.received(size)
+
     def _copy(self, part: _Part, receiver: Receiver) -> None:
         buffer = receiver.get_buffer()
         begin = part.position
@@ -137,12 +164,16 @@ class Incoming:
             if part.kind == OFFER:
                 self._worker.buffers.give(part.bytes)
             else:
-                self._unread -= part.size
-                self._read += part.size
-                if self._read >= CREDIT_BYTES:
-                    read, self._read = self._read, 0
-                    self._tell_credit(read)
+                self._was_read(part.size)
         receiver.received(count)
+
+    def _was_read(self, size: int) -> None:
+        """The receiver has so many joined bytes: the sender may send more."""
+        self._unread -= size
+        self._read += size
+        if self._read >= CREDIT_BYTES:
+            read, self._read = self._read, 0
+            self._tell_credit(read)
 
     def _take(self, part: _Part, receiver: Receiver) -> None:
         buffer = receiver.get_buffer()
@@ -162,7 +193,7 @@ class Incoming:
     def settle(self) -> bool:
         """Have the receiver's buffer back; False when the peer does not let go of it in time."""
         part = self._parts[0] if self._parts else None
-        if part is None or not part.direct:
+        if not isinstance(part, _Part) or not part.direct:
             return True
         if not self._worker.progress_until(lambda: part.landed, SETTLE_SECONDS):
             return False
@@ -172,7 +203,8 @@ class Incoming:
 
     def under_way(self) -> bool:
         """Whether UCX may still write into the receiver's buffer."""
-        return bool(self._parts) and self._parts[0].direct and not self._parts[0].landed
+        part = self._parts[0] if self._parts else None
+        return isinstance(part, _Part) and part.direct and not part.landed
 
     def refuse(self) -> None:
         """Drop all that is offered; the endpoint is still there."""
@@ -180,6 +212,6 @@ class Incoming:
         while self.strays:
             self._worker.drop(self.strays.pop())
         for part in (*self._parts, *self._early.values()):
-            if part.offer is not None:
+            if isinstance(part, _Part) and part.offer is not None:
                 self._worker.drop(part.offer)
                 part.offer = None

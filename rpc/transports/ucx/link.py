@@ -121,7 +121,9 @@ class UcxLink(Outgoing):
     def arrived(self, header: bytes, data: bytes) -> None:
         try:
             _, kind, number, value = HEADER.unpack(header)
-            if kind in {DATA, FIN}:
+            if kind == DATA:
+                self._incoming.add_joined(number, data)
+            elif kind == FIN:
                 self._incoming.add(kind, number, data, None, len(data))
             else:
                 self._notes.append((kind, value))
@@ -158,11 +160,12 @@ class UcxLink(Outgoing):
     def handle(self) -> None:
         if self._ended:
             return
-        notes, self._notes = self._notes, []
-        for kind, value in notes:
-            self._note(kind, value)
-            if self._is_over():
-                return
+        if self._notes:
+            notes, self._notes = self._notes, []
+            for kind, value in notes:
+                self._note(kind, value)
+                if self._is_over():
+                    return
         self._incoming.pump()
         if self._is_over():
             return

@@ -34,6 +34,8 @@ HELLO, WELCOME, CREDIT, CONFIRM, FIN_SEEN = 16, 17, 18, 19, 20
 # From here on a buffer is offered; below, copying it costs less than the further messages.
 OFFER_FROM_BYTES = 48 * 1024
 OFFER_MOST_BYTES = 16 * 1024 * 1024
+# A longer buffer is offered in pieces: that one was taken is a sign that the peer lives.
+PIECE_BYTES = 4 * 1024 * 1024
 OFFERS_MOST = 4  # in flight
 # Short buffers are joined until a message has this much.
 JOIN_BYTES = 32 * 1024
@@ -93,6 +95,12 @@ class Outgoing(ABC):
     def flush(self) -> None:
         if self._sending or self._ended:
             return  # whoever is sending sees what has come into the queue
+        if len(self._queue) == 1 and not self._sent and self._window > 0:
+            first = self._queue[0]
+            if type(first) is bytes and 0 < len(first) < OFFER_FROM_BYTES:
+                self._queue.clear()
+                self._send_alone(first)
+                return
         self._sending = True
         try:
             self._send()
@@ -120,6 +128,16 @@ class Outgoing(ABC):
                     break
                 self._send_joined()
 
+    def _send_alone(self, first: bytes) -> None:
+        """Send all that there is: a call, or an answer, that nothing else is on the way with."""
+        size = len(first)
+        self._window -= size
+        self.waiting_bytes -= size
+        self._post(DATA, first, binding.AM_SEND_EAGER, self._noted)
+        if self._over:
+            self._check_drained()
+        self._all_sent()
+
     def _send_joined(self) -> None:
         """Send the short buffers at the head of the queue as one message."""
         queue, parts, size = self._queue, [], 0
@@ -137,10 +155,10 @@ class Outgoing(ABC):
             self._go_through_sent()
 
     def _offer(self, buffer: Buffer) -> None:
-        """Offer the buffer at the head of the queue, or as much of it as one offer may have."""
-        if len(buffer) > OFFER_MOST_BYTES:
+        """Offer the buffer at the head of the queue, or a piece of it."""
+        if len(buffer) > PIECE_BYTES:
             view = memoryview(buffer)
-            buffer, self._queue[0] = view[:OFFER_MOST_BYTES], view[OFFER_MOST_BYTES:]
+            buffer, self._queue[0] = view[:PIECE_BYTES], view[PIECE_BYTES:]
         else:
             self._queue.popleft()
         sent = _Sent(len(buffer), False)

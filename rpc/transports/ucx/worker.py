@@ -78,8 +78,13 @@ class Worker:
         # Whether a receive under way ends soon whatever the peer does.
         self.gets_buffers_back = self.handles_failure or reads_memory_of_others()
         self.buffers = BufferPool()
+        # What every message needs, without looking it up.
+        self._bytes: Callable[[Pointer, int], bytes] = self.ucx.ffi.unpack
+        self._progress_worker: Callable[[Pointer], int] = self.ucx.lib.ucp_worker_progress
+        self._arm: Callable[[Pointer], int] = self.ucx.lib.ucp_worker_arm
+        self._send = self.ucx.lib.ucp_am_send_nbx
         self._context = context(self.ucx)
-        self._progress = progress
+        self._polls = progress == "poll"
         self._holders = 0
         self._closed = False
         self._due = False
@@ -102,7 +107,7 @@ class Worker:
         check(lib.ucp_worker_create(self._context, parameters, place))
         self.handle = place[0]
         self._on_message = ffi.callback(
-            "ucs_status_t(void *, const void *, size_t, void *, size_t,"
+            "ucs_status_t(void *, const char *, size_t, char *, size_t,"
             " const ucp_am_recv_param_t *)",
             self._message,
         )
@@ -144,17 +149,18 @@ class Worker:
     def _message(
         self, _: Pointer, header: Pointer, header_size: int, data: Pointer, size: int, info: Pointer
     ) -> int:
-        head = bytes(self.ucx.ffi.buffer(header, header_size)) if header_size else b""
+        head = self._bytes(header, header_size) if header_size else b""
         owner = self._links.get(head[:NUMBER_BYTES])
         if owner is None:
             return binding.OK  # for nobody: dropped
         self._touched[owner] = None
-        if info.recv_attr & binding.AM_HAS_REPLY_EP:
+        attributes = info.recv_attr
+        if attributes & binding.AM_HAS_REPLY_EP:
             owner.reached(self._owners.get(self._key(info.reply_ep)))
-        if info.recv_attr & binding.AM_RENDEZVOUS:
+        if attributes & binding.AM_RENDEZVOUS:
             owner.offered(head, data, size)
             return binding.IN_PROGRESS
-        owner.arrived(head, bytes(self.ucx.ffi.buffer(data, size)) if size else b"")
+        owner.arrived(head, self._bytes(data, size) if size else b"")
         return binding.OK
 
     def _failure(self, _: Pointer, endpoint: Pointer, status: int) -> None:
@@ -186,12 +192,12 @@ class Worker:
 
     def _wake(self) -> None:
         self._due = False
-        progress, handle = self.ucx.lib.ucp_worker_progress, self.handle
+        progress, handle = self._progress_worker, self.handle
         for _ in range(ROUNDS):
             if self._closed:
                 return
             made = progress(handle)
-            if self._sends_done or self._receives_done or self._touched:
+            if self._touched or self._sends_done or self._receives_done:
                 self._dispatch()
             elif not made:
                 if not self._holders:
@@ -200,10 +206,10 @@ class Worker:
         else:
             self.kick()
             return
-        if self._is_over() or self._progress == "poll":
+        if self._polls or self._is_over():
             self.kick()
             return
-        status = self.ucx.lib.ucp_worker_arm(handle)
+        status = self._arm(handle)
         if status == binding.ERR_BUSY:
             self.kick()
         else:
@@ -212,13 +218,15 @@ class Worker:
     def _dispatch(self) -> None:
         """Do what callbacks noted."""
         try:
-            self._tell_receives()
+            if self._receives_done:
+                self._tell_receives()
             while self._sends_done and not self._closed:
                 done, status = self._sends_done.popleft()
                 done(status)
-            while self._touched and not self._closed:
-                owner = next(iter(self._touched))
-                del self._touched[owner]
+            touched = self._touched
+            while touched and not self._closed:
+                owner = next(iter(touched))
+                del touched[owner]
                 owner.handle()
         except BaseException:  # a receiver's: the loop reports it, the others have their turn
             self.kick()
@@ -261,14 +269,9 @@ class Worker:
         the operation's number, for `under_way`.
         """
         buffer = data if type(data) is bytes else self.ucx.ffi.from_buffer("char[]", data)
-        request = self.ucx.lib.ucp_am_send_nbx(
-            endpoint,
-            MESSAGE_ID,
-            header,
-            len(header),
-            buffer,
-            len(data),
-            self._send_parameters[flags],
+        parameters = self._send_parameters[flags]
+        request = self._send(
+            endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
         )
         if not request:  # it is sent
             done(binding.OK)

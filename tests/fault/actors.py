@@ -17,6 +17,7 @@ from benchfs.paths import parse
 from benchfs.rpc.messages import Link
 from tests.fault.history import EXISTS, MISSING, UNKNOWN, Event, explain
 
+SETTLE_SECONDS = 20
 OPERATIONS = (
     ["create"] * 6
     + ["lookup"] * 6
@@ -168,3 +169,43 @@ def explained(events: Sequence[Event]) -> bool:
         if explain(history) is not None:
             return True
     return False
+
+
+# ------------------------------------------------------------ what is left
+
+
+async def nothing_is_half_done(
+    fs: benchfs.AsyncClient, names: Sequence[str], recorder: Recorder
+) -> None:
+    """Listings, look-ups and link counts agree, and every name can be used."""
+    unanswered = any(not event.answered_at_all for event in recorder.events)
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while (problem := await contradiction(fs, names)) is not None:
+            assert unanswered or "names" in problem, problem  # counts may fall a moment later
+            await asyncio.sleep(0.02)
+    for number, name in enumerate(names):
+        spare = f"{name}-{number}"
+        await fs.write_bytes(name, b"1")
+        await fs.rename(name, spare)
+        assert await fs.read_bytes(spare) == b"1"
+        await fs.unlink(spare)
+        assert not await fs.lexists(name)
+
+
+async def contradiction(fs: benchfs.AsyncClient, names: Sequence[str]) -> str | None:
+    found: dict[str, int] = {}
+    for name in names:
+        if await fs.lexists(name):
+            found[name] = (await fs.lstat(name)).st_ino
+    listed = {
+        entry.path: entry.inode()
+        for directory in {name.rpartition("/")[0] for name in names}
+        for entry in [entry async for entry in fs.scandir(directory)]
+    }
+    if listed != found:
+        return f"listed: {listed}, found: {found}"
+    for name, ino in found.items():
+        count = sum(other == ino for other in found.values())
+        if (links := (await fs.lstat(name)).st_nlink) != count:
+            return f"{name} has {count} names and a count of {links}"
+    return None

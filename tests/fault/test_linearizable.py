@@ -18,12 +18,11 @@ import pytest
 import benchfs
 from benchfs.inode import home_group
 from benchfs.localcluster import LocalNode
-from tests.fault.actors import Actor, Recorder, explained
+from tests.fault.actors import Actor, Recorder, explained, nothing_is_half_done
 from tests.fault.history import UNKNOWN
 
 CLIENTS = 4
 STEPS = 28  # of each client
-SETTLE_SECONDS = 20
 PATIENT_SECONDS, HASTY_SECONDS = 20.0, 0.4
 
 
@@ -90,43 +89,8 @@ async def history(
         patient = actors[-1]
         for name in place.names:
             assert await patient.look_up(name) != UNKNOWN
-        await nothing_is_half_done(patient.fs, place, recorder)
+        await nothing_is_half_done(patient.fs, place.names, recorder)
     return recorder
-
-
-async def nothing_is_half_done(fs: benchfs.AsyncClient, place: Scene, recorder: Recorder) -> None:
-    """Listings, look-ups and link counts agree, and every name can be used."""
-    unanswered = any(not event.answered_at_all for event in recorder.events)
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while (problem := await contradiction(fs, place)) is not None:
-            assert unanswered or "names" in problem, problem  # counts may fall a moment later
-            await asyncio.sleep(0.02)
-    for number, name in enumerate(place.names):
-        spare = f"{name}-{number}"
-        await fs.write_bytes(name, b"1")
-        await fs.rename(name, spare)
-        assert await fs.read_bytes(spare) == b"1"
-        await fs.unlink(spare)
-        assert not await fs.lexists(name)
-
-
-async def contradiction(fs: benchfs.AsyncClient, place: Scene) -> str | None:
-    found: dict[str, int] = {}
-    for name in place.names:
-        if await fs.lexists(name):
-            found[name] = (await fs.lstat(name)).st_ino
-    listed = {
-        entry.path: entry.inode()
-        for directory in {name.rpartition("/")[0] for name in place.names}
-        for entry in [entry async for entry in fs.scandir(directory)]
-    }
-    if listed != found:
-        return f"listed: {listed}, found: {found}"
-    for name, ino in found.items():
-        count = sum(other == ino for other in found.values())
-        if (links := (await fs.lstat(name)).st_nlink) != count:
-            return f"{name} has {count} names and a count of {links}"
-    return None
 
 
 @pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])

@@ -8,6 +8,7 @@ with PYTHONHASHSEED=0 it is repeated to the message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from hypothesis import settings
 from benchfs.bench.simulate import clock
 from benchfs.client import AsyncClient
 from benchfs.inode import home_group
-from tests.fault.actors import Actor, Recorder, explained
+from tests.fault.actors import Actor, Recorder, explained, nothing_is_half_done
 from tests.fault.history import UNKNOWN
 from tests.fault.mortal import MortalCluster
 
@@ -65,6 +66,7 @@ async def history(seed: int, place: Path, *, kills: int, wide: bool) -> Recorder
             await _act(cluster, actors, recorder, kills)
             for name in fought_for:
                 assert await actors[-1].look_up(name) != UNKNOWN
+            await nothing_is_half_done(clients[-1], fought_for, recorder)
     finally:
         await cluster.stop()
     return recorder
@@ -81,9 +83,11 @@ async def _act(
     async with asyncio.TaskGroup() as tasks:
         for actor in actors:
             tasks.create_task(actor.run(STEPS))
-    if recorder.whole.is_set():  # nobody sends any more: there may be nothing to kill at
-        killer.cancel()
-    await asyncio.gather(killer, return_exceptions=True)
+    while not recorder.whole.is_set():
+        await recorder.whole.wait()
+    killer.cancel()  # nobody sends any more: there is nothing left to kill at
+    with contextlib.suppress(asyncio.CancelledError):
+        await killer
 
 
 def seeds() -> range:

@@ -77,6 +77,7 @@ class WriteBehind:
         self._reporting = asyncio.Lock()  # who finds a report under way waits for it
         self._mtime_ns = 0
         self._nodes: set[str] = set()  # that hold bytes since the last fsync
+        self._syncing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._lingering: asyncio.Task[None] | None = None
         self.end = 0  # greatest end written, acknowledged or not
@@ -144,18 +145,21 @@ class WriteBehind:
     async def fsync(self, intent: Intent) -> None:
         """As flush; then make it as durable as the cluster's mode promises."""
         await self.flush(intent)
-        nodes, self._nodes = self._nodes, set()
-        try:
-            await asyncio.gather(
-                *[
-                    self._cluster.call_node(intent, node, SyncFile(self._inode.ino))
-                    for node in sorted(nodes)
-                ]
-            )
-        except BenchFSError as exc:
-            self._nodes |= nodes
-            self._failure = self._failure or exc
-            raise
+        async with self._syncing:  # who comes second waits for what the first one asks for
+            self._raise_failure()
+            nodes, self._nodes = self._nodes, set()
+            try:
+                await asyncio.gather(
+                    *[
+                        self._cluster.call_node(intent, node, SyncFile(self._inode.ino))
+                        for node in sorted(nodes)
+                    ]
+                )
+            except BaseException as exc:
+                self._nodes |= nodes
+                if isinstance(exc, BenchFSError):
+                    self._failure = self._failure or exc
+                raise
 
     async def close(self, intent: Intent) -> None:
         """Flush for the last time; whatever happens, nothing runs afterwards."""

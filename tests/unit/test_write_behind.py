@@ -137,6 +137,47 @@ def test_what_was_gathered_while_the_background_sends_is_sent_soon_too(
     assert clock.run(write_twice()) == b"first second"
 
 
+# ------------------------------------------------------------ fsync
+
+
+def test_who_syncs_while_another_does_returns_when_the_nodes_have_answered(tmp_path: Path) -> None:
+    async def sync_twice() -> None:
+        async with (
+            simulated(3, tmp_path, seed=7) as cluster,
+            cluster.client(0.0) as fs,
+            await fs.open("/file", "wb") as file,
+        ):
+            await file.write(b"x")
+            await file.flush()
+            first = asyncio.create_task(file.fsync())
+            await asyncio.sleep(ONE_WAY_SECONDS / 4)
+            await file.fsync()
+            assert first.done()
+            await first
+
+    clock.run(sync_twice())
+
+
+def test_what_a_cancelled_fsync_asked_for_the_next_one_asks_for_again(tmp_path: Path) -> None:
+    async def cancel_and_sync() -> int:
+        async with (
+            simulated(3, tmp_path, seed=8) as cluster,
+            cluster.client(0.0) as fs,
+            await fs.open("/file", "wb") as file,
+        ):
+            await file.write(b"x")
+            await file.flush()
+            first = asyncio.create_task(file.fsync())
+            await asyncio.sleep(ONE_WAY_SECONDS / 4)
+            first.cancel()
+            await asyncio.wait([first])
+            before = fs.requests
+            await file.fsync()
+            return fs.requests - before
+
+    assert clock.run(cancel_and_sync()) == 1
+
+
 # ------------------------------------------------------------ several open files of one client
 
 
@@ -276,7 +317,7 @@ class TwoClients:
         self.expected[offset : offset + len(data)] = data
 
 
-EXAMPLES = 40
+EXAMPLES = 25
 
 
 @pytest.mark.usefixtures("lingering")

@@ -18,6 +18,7 @@ from tests.contract.links import descriptors_fall_to, engine_of, open_descriptor
 from tests.contract.rpc_node import SECRET, Node, client_of, running, until
 
 NONCE = bytes(range(32))
+GOOD = ReadChunk(1, 2, 0, 10)
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -135,11 +136,11 @@ async def test_a_truncated_frame_is_forgotten_with_its_connection(
 ) -> None:
     for place in (1, 23, 24, 30):
         _, writer = await member(node)
-        writer.write(request(Op.READ_CHUNK, (1, 2, 0, 10))[:place])
+        writer.write(request(Op.READ_CHUNK, GOOD)[:place])
         await writer.drain()
         await closed(writer)
     _, writer = await member(node)
-    body = msgpack.packb([Op.WRITE_CHUNK, 1000, 0, 0, 1, 1, 1, 0, 0, 0, b""])
+    body = msgpack.packb([Op.WRITE_CHUNK, 1000, 0, 0, 1, 1, 1, 0, 0, 0, b"", b""])
     writer.write(encode(Kind.REQUEST, 1, body, 1_000_000) + bytes(500_000))
     await writer.drain()
     await closed(writer)
@@ -152,7 +153,7 @@ async def test_a_payload_that_fails_its_check_ends_the_connection(
     node: Node, other: Connection
 ) -> None:
     streams = await member(node)
-    body = msgpack.packb([Op.WRITE_CHUNK, 1000, 0, 0, 1, 1, 1, 0, 0, 0, b""])
+    body = msgpack.packb([Op.WRITE_CHUNK, 1000, 0, 0, 1, 1, 1, 0, 0, 0, b"", b""])
     streams[1].write(encode(Kind.REQUEST, 4, body, 5, check=12345) + b"hello")
 
     assert "call 4 fails its check" in await ended(streams)
@@ -163,7 +164,7 @@ async def test_a_frame_in_single_bytes_is_answered_and_holds_up_nobody(
     node: Node, other: Connection
 ) -> None:
     reader, writer = await member(node)
-    raw = request(Op.READ_CHUNK, (1, 2, 0, 10))
+    raw = request(Op.READ_CHUNK, GOOD)
     for number in range(len(raw)):
         writer.write(raw[number : number + 1])
         await writer.drain()
@@ -201,8 +202,8 @@ async def test_who_dribbles_its_hello_runs_out_of_time(
         (Op.GET_MAP, (), Code.UNKNOWN_OPERATION),
         (Op.HELLO, (1, 1, bytes(16), "client", NONCE, ()), Code.UNKNOWN_OPERATION),
         (Op.READ_CHUNK, (), Code.BAD_MESSAGE),
-        (Op.READ_CHUNK, (1, 2, 0, -1), Code.BAD_MESSAGE),
-        (Op.READ_CHUNK, (1, 2, 0, "ten"), Code.BAD_MESSAGE),
+        (Op.READ_CHUNK, (1, 2, 0, -1, b""), Code.BAD_MESSAGE),
+        (Op.READ_CHUNK, (1, 2, 0, "ten", b""), Code.BAD_MESSAGE),
         (Op.LOOKUP, (1, b"x" * 256), Code.BAD_MESSAGE),
     ],
 )
@@ -210,7 +211,7 @@ async def test_a_wrong_request_is_an_error_and_the_connection_goes_on(
     node: Node, other: Connection, op: int, fields: tuple[object, ...], code: Code
 ) -> None:
     reader, writer = await member(node)
-    writer.write(request(op, fields, 7) + request(Op.READ_CHUNK, (1, 2, 0, 10), 8))
+    writer.write(request(op, fields, 7) + request(Op.READ_CHUNK, GOOD, 8))
 
     kind, body = await frame(reader)
     assert (kind, body[0], body[1]) == (Kind.ERROR, op, code)
@@ -236,7 +237,7 @@ async def test_random_changes_of_good_requests_leave_the_node_whole(
     rng = random.Random(20)
     for number in range(150):
         _, writer = await member(node)
-        raw = bytearray(request(Op.READ_CHUNK, (1, 2, 0, 10)) * 3)
+        raw = bytearray(request(Op.READ_CHUNK, GOOD) * 3)
         for _ in range(rng.randrange(1, 4)):
             raw[rng.randrange(len(raw))] = rng.randrange(256)
         writer.write(raw)

@@ -72,7 +72,7 @@ fi
 cpu=max
 [ "$accel" = tcg ] || cpu=host
 echo "starting the guest ($accel)" >&2
-nice -n 10 timeout "${RDMA_SECONDS:-3600}" qemu-system-x86_64 \
+timeout "${RDMA_SECONDS:-3600}" qemu-system-x86_64 \
   -machine q35 -cpu $cpu -accel "$accel" -smp 2 -m 3072 \
   -display none -nodefaults -no-reboot -serial stdio \
   -kernel "tree/boot/vmlinuz-$kernel" -initrd initramfs.gz \

@@ -42,6 +42,19 @@ async def together(ranks: Ranks, act: Callable[[], Awaitable[object]]) -> None:
             raise StoppedError(f"rank {rank}: {why}")
 
 
+async def require_room(
+    ranks: Ranks, backend: Backend, directory: str, needed: int, advice: str
+) -> None:
+    """StoppedError if `needed` bytes are more than can be written below `directory`."""
+
+    async def require() -> None:
+        free = await backend.free_bytes(directory) if ranks.rank == 0 else needed
+        if needed > free:
+            raise OSError(f"the files would have {needed} bytes, {free} are free: {advice}")
+
+    await together(ranks, require)
+
+
 async def all_parts(
     ranks: Ranks, backend: Backend, work: Awaitable[Part]
 ) -> tuple[list[Part], list[tuple[NodeFigures, NodeFigures]]]:

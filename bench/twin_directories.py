@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 MOST_BYTES = 300_000
 HELD = 6  # files that stay open
@@ -30,6 +31,8 @@ class DifferenceError(Exception):
 class Pair:
     """The same operations in two directories."""
 
+    OPERATIONS: ClassVar = OPERATIONS
+
     def __init__(self, mounted: Path, local: Path, rng: random.Random) -> None:
         self.places = (mounted, local)
         self.rng = rng
@@ -41,7 +44,7 @@ class Pair:
 
     def step(self) -> None:
         """One random operation."""
-        name = self.rng.choice(OPERATIONS)
+        name = self.rng.choice(self.OPERATIONS)
         one, two = self.rng.choice(self.files), self.rng.choice(self.files)
         seed = self.rng.random()
         outcomes = []

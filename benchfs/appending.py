@@ -41,7 +41,6 @@ class AppendBehind(WriteBehind):
     ) -> None:
         super().__init__(cluster, budget, cache, segments, inode, env, timeout)
         self._records = bytearray()
-        self._turn = asyncio.Lock()  # one reservation after the other: records keep their order
 
     async def append(self, data: bytes | memoryview) -> int:
         """Take over a record for the end of the file; returns where it ends as far as is known."""
@@ -79,7 +78,7 @@ class AppendBehind(WriteBehind):
 
     async def _send_records(self, large: bytes = b"") -> None:
         """Reserve a range for what was gathered, one for a large record, and begin to write."""
-        async with self._turn:
+        async with self._turn:  # one reservation after the other: records keep their order
             small, self._records = self._records, bytearray()
             try:
                 for data in (small, large):

@@ -139,7 +139,12 @@ class ByInode:
             if made.attributes is None:  # a name of a file at home in another group
                 return await self.files.open(made.ino, wanted, append=append)
             return self.files.adopt(
-                made.attributes, made.capability, number, wanted=wanted, append=append
+                made.attributes,
+                made.capability,
+                number,
+                wanted=wanted,
+                append=append,
+                created=made.created,
             )
         finally:
             self._connected.holds.end(number)

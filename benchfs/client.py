@@ -21,8 +21,9 @@ from benchfs.appending import AppendBehind
 from benchfs.budget import ByteBudget
 from benchfs.by_inode import ByInode
 from benchfs.cache import ChunkCache
+from benchfs.capabilities import Capabilities
 from benchfs.checking import CheckMethods
-from benchfs.cluster import Capabilities, Cluster, NodeStatus
+from benchfs.cluster import Cluster, NodeStatus
 from benchfs.clustermap import ClusterMap
 from benchfs.directories import DirectoryMethods
 from benchfs.env import Env, system_env
@@ -37,6 +38,7 @@ from benchfs.layout import check_chunk_size
 from benchfs.links import LinkMethods
 from benchfs.loans import LocalChunks
 from benchfs.namespace import FoundLinkError, Names, Place
+from benchfs.not_opened import NOT_OPENED, refuse
 from benchfs.open_inodes import OpenInodes
 from benchfs.operations import Connected
 from benchfs.paths import PathLike, parse
@@ -61,14 +63,6 @@ from benchfs.writing import WriteBehind
 from benchfs.xattrs import XattrMethods
 
 FILE_MODE = 0o666
-
-# What a path may lead to that is not opened, and why: a symbolic link only if it is not followed.
-_NOT_OPENED = {
-    FileType.DIRECTORY: errno.EISDIR,
-    FileType.SYMLINK: errno.ELOOP,
-    FileType.FIFO: errno.EOPNOTSUPP,
-    FileType.SOCKET: errno.ENXIO,
-}
 
 
 class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, CheckMethods):
@@ -196,12 +190,12 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         number = connected.holds.begin(parsed.display)
 
         async def act(place: Place) -> OpenReply:
-            if not place.name or (place.directory and how.create):
+            if place.directory and how.create:
                 code = errno.EEXIST if how.exclusive and not place.name else errno.EISDIR
                 raise error(code, "open", parsed.display)
             if place.directory:
-                await connected.names.attributes(intent, place)
-                raise error(errno.EISDIR, "open", parsed.display)
+                ino = (await connected.names.attributes(intent, place)).ino
+                await refuse(connected.cluster, intent, ino, FileType.DIRECTORY, wanted)
             request = Open(
                 place.parent,
                 place.name,
@@ -223,7 +217,7 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
                 assert isinstance(opened, OpenReply)
                 if opened.type == FileType.SYMLINK and follow_symlinks:
                     raise FoundLinkError(opened.ino)
-                if opened.attributes is not None or opened.type in _NOT_OPENED:
+                if opened.attributes is not None or opened.type in NOT_OPENED:
                     return opened
                 try:
                     return await elsewhere(opened)
@@ -241,20 +235,23 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
 
         try:
             found = await connected.names.at(intent, parsed, act)
-            if found.type in _NOT_OPENED:
-                raise error(_NOT_OPENED[FileType(found.type)], "open", parsed.display)
+            if found.type in NOT_OPENED:
+                kind = FileType(found.type)
+                await refuse(connected.cluster, intent, found.ino, kind, wanted)
             attributes = found.attributes
             assert attributes is not None
             held = connected.cluster.hold_capability(found.ino, found.capability)
             file = connected.open_file(attributes, how, parsed.display, number, held)
         finally:
             connected.holds.end(number)
-        if how.truncate and not found.created:
-            try:
+        try:
+            if how.truncate and not found.created:
                 await file.truncate(0)
-            except BaseException:
-                await file.close()
-                raise
+            if how.append and file.inode.unsettled:  # the end is that of what this client wrote
+                await file.seek(0, os.SEEK_END)
+        except BaseException:
+            await file.close()
+            raise
         return file
 
     async def read_bytes(self, path: PathLike) -> bytes:
@@ -272,8 +269,10 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         try:
             file = await self.open(path, "r+b")
         except BenchFSError as exc:
-            if exc.errno in {_NOT_OPENED[FileType.FIFO], _NOT_OPENED[FileType.SOCKET]}:
-                raise error(errno.EINVAL, "truncate", path, text=str(exc)) from exc
+            if exc.errno in {errno.EACCES, *NOT_OPENED.values()}:
+                found = await self._attributes("truncate", path, follow=True)
+                if found.type in {FileType.FIFO, FileType.SOCKET}:
+                    raise error(errno.EINVAL, "truncate", path, text=str(exc)) from exc
             raise
         async with file:
             await file.truncate(size)

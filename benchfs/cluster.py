@@ -12,8 +12,8 @@ import asyncio
 import errno
 from collections.abc import Sequence
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
+from benchfs.capabilities import Shown
 from benchfs.clustermap import ClusterMap, GroupEntry, NodeEntry
 from benchfs.env import Env
 from benchfs.errors import BenchFSError, UnreachableError, error, from_rpc
@@ -32,6 +32,7 @@ from benchfs.rpc.messages import (
     GetMap,
     GetStatus,
     GroupRecord,
+    MapRecord,
     MapReply,
     Present,
     StatusReply,
@@ -51,6 +52,7 @@ CROWDED_SECONDS = 10.0
 _TRY_AGAIN = frozenset({Code.NOT_READY, Code.UNAVAILABLE})
 NO_SLOT = Slot(0, 0)
 _group_record = decoder(GroupRecord)
+_map_record = decoder(MapRecord)
 
 
 class Intent(NamedTuple):
@@ -70,12 +72,6 @@ class NodeStatus(NamedTuple):
     error: str | None
     skew_ns: int = 0  # the node's wall clock minus this host's, half a round trip ago
     round_trip_ns: int = 0  # of the question; the skew is known to half of it
-
-
-class Capabilities(set[bytes]):
-    """What one file was opened for, to be presented to nodes that ask for it."""
-
-    __slots__ = ()
 
 
 class Cluster:
@@ -103,8 +99,8 @@ class Cluster:
             engines.prefers,
         )
         self.map = ClusterMap((), ())
-        # of files that are open; their handles hold them
-        self._capabilities: WeakValueDictionary[int, Capabilities] = WeakValueDictionary()
+        self._shown = Shown()
+        self.hold_capability = self._shown.hold
         self.name = endpoints.name
         self.mode = ""
         self.chunk_size = 0
@@ -193,6 +189,7 @@ class Cluster:
                 failure = exc
             except ConnectionLostError as exc:
                 presented.clear()  # a node that starts again has forgotten
+                self._shown.forget(node_id)
                 failure = exc
             except (CallTimeoutError, HandshakeError) as exc:
                 raise from_rpc(exc, intent.operation, intent.path, node_id) from exc
@@ -211,18 +208,15 @@ class Cluster:
         finally:
             self.session.give_back(slot)
 
-    def hold_capability(self, ino: int, capability: bytes) -> Capabilities | None:
-        """The file was opened: nodes may ask for this, for as long as the result is kept."""
-        if not capability:
-            return None
-        held = self._capabilities.setdefault(ino, Capabilities())
-        held.add(capability)
-        return held
+    def unseen_capability(self, ino: int, group: int, needed: int) -> bytes:
+        """What a request for a file's chunks brings along, so that the node need not ask."""
+        return self._shown.bring(self.map.primary(group), ino, needed)
 
     async def present(self, intent: Intent, node_id: str, ino: int) -> None:
         """Show a node what a file was opened for, before it asks."""
-        for capability in tuple(self._capabilities.get(ino, ())):
+        for capability in self._shown.of(ino):
             await self.call_node(intent, node_id, Present(ino, capability))
+            self._shown.saw(node_id, ino, capability)
 
     async def _present(
         self,
@@ -236,12 +230,14 @@ class Cluster:
         EACCES if that is not more than `presented`.
         """
         inos = {getattr(request, "ino", 0), getattr(request, "source_ino", 0)}
-        known = {(ino, seal) for ino in inos for seal in self._capabilities.get(ino, ())}
+        known = {(ino, seal) for ino in inos for seal in self._shown.of(ino)}
         if known <= presented:
             text = f"inode {getattr(request, 'ino', 0):#x} was not opened like this"
             raise error(errno.EACCES, intent.operation, intent.path, node_id, text)
+        self._shown.forget(node_id)
         for ino, capability in known - presented:
             await self.call_node(intent, node_id, Present(ino, capability))
+            self._shown.saw(node_id, ino, capability)
         return known
 
     async def call_node(
@@ -323,6 +319,7 @@ class Cluster:
             try:
                 connection = await self.pool.connect(peer, "calls", timeout=remaining)
                 answer = await connection.call(GetMap(), timeout=remaining)
+                record = _map_record(unpack(answer.payload or b""))
             except HandshakeError as exc:
                 raise _refused(exc, self._endpoints.name) from exc
             except RpcError as exc:
@@ -330,25 +327,25 @@ class Cluster:
                 continue
             reply = answer.message
             assert isinstance(reply, MapReply)
-            self._adopt(reply)
+            self._adopt(reply, record)
             return
         raise UnreachableError(
             errno.ENOTCONN, "connect", self._endpoints.name, None, str(failure)
         ) from failure
 
-    def _adopt(self, reply: MapReply) -> None:
+    def _adopt(self, reply: MapReply, record: MapRecord) -> None:
         self.name, self.mode, self.chunk_size = reply.name, reply.mode, reply.chunk_size
         self.lease_seconds = reply.lease_ms / 1000
         if not self.map.group_count:
             self.map = ClusterMap(
-                (NodeEntry(*node) for node in reply.nodes),
-                (GroupEntry(*group) for group in reply.groups),
+                (NodeEntry(*node) for node in record.nodes),
+                (GroupEntry(*group) for group in record.groups),
             )
             return
         cluster_map = self.map
-        for node in reply.nodes:
+        for node in record.nodes:
             cluster_map = cluster_map.with_node(NodeEntry(*node))
-        for group in reply.groups:
+        for group in record.groups:
             cluster_map = cluster_map.with_group(GroupEntry(*group))
         self.map = cluster_map
 

@@ -189,6 +189,8 @@ _CLASSES: dict[int, type[BenchFSError]] = {
     errnos.EPROTONOSUPPORT: VersionMismatchError,
 }
 
+_FIRST_CODE = min(Code)  # less than this are errnos
+
 
 def error(
     code: int,
@@ -232,7 +234,7 @@ def _from_remote(
 ) -> BenchFSError:
     path = failure.path or None if path is None else path
     node = failure.node or node
-    if failure.code < min(Code):
+    if failure.code < _FIRST_CODE:
         return error(failure.code, operation, path, node, failure.text)
     if failure.code == Code.UNAVAILABLE:
         return UnreachableError(errnos.EHOSTUNREACH, operation, path, node, failure.text)

@@ -39,6 +39,7 @@ class FileExtras(FileLockMethods):
         intent = self._writing("fallocate")
         if end > MAX_FILE_SIZE:
             raise error(errno.EFBIG, "fallocate", self.name)
+        await self._inode.settle(intent)
         await self._writes.flush(intent)
         sparse = self._sparse()
         with self._inode.spilling():

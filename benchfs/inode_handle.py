@@ -8,7 +8,8 @@ import errno
 from collections.abc import Iterator
 from typing import Protocol
 
-from benchfs.cluster import Capabilities, Cluster, Intent
+from benchfs.capabilities import Capabilities
+from benchfs.cluster import Cluster, Intent
 from benchfs.errors import NotFoundError, error
 from benchfs.inode import home_group
 from benchfs.layout import chunk_group, shared_layout

@@ -93,7 +93,8 @@ class LocalChunks:
                 intent, group, LendChunk(ino, index), purpose="descriptors"
             )
         except NotFoundError:
-            return False  # a hole
+            self._pause((ino, index))  # a hole, or so small that it has no file
+            return False
         except BenchFSError:
             self._pause(node_id)
             return False

@@ -17,11 +17,12 @@ from lru import LRU
 
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import BenchFSError, NotFoundError, error
-from benchfs.inode import ROOT_INO, FileType, home_group, shard_group, shard_of
+from benchfs.inode import EXECUTE, ROOT_INO, FileType, home_group, shard_group, shard_of
 from benchfs.paths import MAX_NAME, ParsedPath, parse
 from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
+    CheckAccess,
     GetAttributes,
     Lookup,
     LookupReply,
@@ -197,6 +198,10 @@ class Names:
         """This client changed the entry."""
         self._entries.pop((parent, name), None)
 
+    async def require_search(self, intent: Intent, ino: int) -> None:
+        """Who may not look up names in a directory is told nothing of them. EACCES."""
+        await self._cluster.call(intent, home_group(ino), CheckAccess(ino, EXECUTE))
+
     # ------------------------------------------------------------ walking
 
     async def _act(
@@ -220,6 +225,7 @@ class Names:
                 walk.leave()
                 continue
             if len(name) > MAX_NAME:
+                await self.require_search(intent, parent.ino)
                 text = f"name of {len(name)} bytes, limit {MAX_NAME}"
                 raise error(errno.ENAMETOOLONG, intent.operation, intent.path, text=text)
             group = parent.group_of(name, groups)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from benchfs.cluster import Intent
-from benchfs.errors import NotFoundError, error
+from benchfs.errors import NotDirectoryError, NotFoundError, PermissionDeniedError, error
 from benchfs.inode import FileType
 from benchfs.namespace import Names, Place
 from benchfs.operations import Connected, Methods
@@ -60,15 +60,26 @@ class NameMethods(Methods):
                 if not place.name or not there.name:
                     kept = place.name and how is RenameHow.KEEP
                     raise error(errno.EEXIST if kept else errno.EBUSY, "rename", old.display)
-                await _check_odd_rename(connected.names, intent, place, there, how)
                 request = Rename(
                     place.parent, place.name, there.parent, there.name, there.group, how
                 )
-                await connected.cluster.mutate(intent, place.group, request)
+                try:
+                    await _check_odd_rename(connected.names, intent, place, there, how)
+                    await connected.cluster.mutate(intent, place.group, request)
+                except PermissionDeniedError:
+                    await _check_denied_rename(connected.names, intent, place, there, how)
+                    raise
+                except (NotFoundError, NotDirectoryError):
+                    await connected.names.require_search(intent, there.parent)
+                    raise
                 connected.names.forget(place.parent, place.name)
                 connected.names.forget(there.parent, there.name)
 
-            await connected.names.at(intent, new, act_there)
+            try:
+                await connected.names.at(intent, new, act_there)
+            except (NotFoundError, NotDirectoryError):  # the way to the old name comes first
+                await connected.names.require_search(intent, place.parent)
+                raise
 
         await connected.names.at(intent, old, act)
 
@@ -79,6 +90,23 @@ async def _require_directory(connected: Connected, intent: Intent, place: Place)
     found = await connected.names.lookup(intent, place.parent, place.name, place.group)
     if found.type != FileType.DIRECTORY:
         raise error(errno.ENOTDIR, intent.operation, intent.path)
+
+
+async def _check_denied_rename(
+    names: Names, intent: Intent, old: Place, new: Place, how: RenameHow
+) -> None:
+    """Who may look both names up is told first what has the new one. EACCES, ENOENT, EEXIST."""
+    if how is RenameHow.REPLACE:
+        return
+    await names.require_search(intent, old.parent)
+    try:
+        await names.lookup(intent, new.parent, new.name, new.group)
+    except NotFoundError:
+        if how is RenameHow.EXCHANGE:
+            raise
+    else:
+        if how is RenameHow.KEEP:
+            raise error(errno.EEXIST, "rename", intent.path)
 
 
 async def _check_odd_rename(

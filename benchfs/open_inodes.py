@@ -17,7 +17,8 @@ from typing import Protocol
 
 from lru import LRU
 
-from benchfs.cluster import Capabilities, Cluster
+from benchfs.capabilities import Capabilities
+from benchfs.cluster import Cluster
 from benchfs.env import Env
 from benchfs.errors import BenchFSError, error
 from benchfs.file import AsyncFile
@@ -61,6 +62,7 @@ class OpenInode:
         self.appending: AsyncFile | None = None
         self.handles = 0
         self.cached = False  # whether at the last opening a cache outside knew the content
+        self.created = False  # whether the last opening made the file
 
     @property
     def inode(self) -> InodeHandle:
@@ -174,7 +176,14 @@ class OpenInodes:
             holds.end(number)
 
     def adopt(
-        self, attributes: Attributes, capability: bytes, number: int, *, wanted: int, append: bool
+        self,
+        attributes: Attributes,
+        capability: bytes,
+        number: int,
+        *,
+        wanted: int,
+        append: bool,
+        created: bool = False,
     ) -> OpenInode:
         """A handle of what the open `number` found, before the open's end. `release` it."""
         opener, ino = self._opener, attributes.ino
@@ -193,6 +202,7 @@ class OpenInodes:
         if append and opened.appending is None:
             opened.appending = opener.open_file(attributes, APPENDING, path, number, held)
         opened.handles += 1
+        opened.created = created
         return opened
 
     async def release(self, opened: OpenInode) -> None:

@@ -16,6 +16,7 @@ from benchfs.cache import SEGMENT_BYTES, ChunkCache, SegmentKey
 from benchfs.checks import verify_pieces
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import error
+from benchfs.inode import READ
 from benchfs.inode_handle import InodeHandle
 from benchfs.loans import LocalChunks
 from benchfs.rpc.messages import ReadChunk, ReadChunkReply
@@ -103,7 +104,8 @@ class ChunkReader:
         purpose: str,
     ) -> None:
         group = inode.group_of(index)
-        request = ReadChunk(inode.ino, index, offset, len(into))
+        capability = self._cluster.unseen_capability(inode.ino, group, READ)
+        request = ReadChunk(inode.ino, index, offset, len(into), capability)
         for _ in range(ATTEMPTS):
             answer = await self._cluster.call(intent, group, request, purpose=purpose, into=into)
             reply = answer.message

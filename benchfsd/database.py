@@ -92,6 +92,7 @@ class Database:
             mode=0o600,
             max_dbs=0,
         )
+        self._page_bytes = int(self._env.stat()["psize"])
         self.map_bytes = map_bytes
         """What `used_bytes` may grow to. A put beyond it is fatal: refuse new rows before."""
         self._used_bytes: int | None = None  # at the last commit, once somebody has asked
@@ -99,6 +100,8 @@ class Database:
         self._on_fatal = on_fatal
         self._failure: FatalStorageError | None = None
         self._batch: lmdb.Transaction[bytes] | None = None
+        self.batch_bytes = 0
+        """Of the values that were put since the last commit."""
         self._reader: lmdb.Transaction[bytes] | None = None  # on the last commit, outside batches
         self._headroom = Headroom(Path(path) / "data.mdb", headroom) if headroom else None
         self._keep_headroom()
@@ -134,6 +137,7 @@ class Database:
             raise ValueError(f"a key of {len(key)} bytes: 1 to {MAX_KEY_BYTES} are possible")
         try:
             (self._batch or self._open_batch()).put(key, value + _check(key + value))
+            self.batch_bytes += len(value)
         except lmdb.Error as problem:
             self._fail("put", problem)
 
@@ -214,6 +218,7 @@ class Database:
         except (lmdb.Error, OSError) as problem:
             self._fail("commit", problem)
         self._batch = None
+        self.batch_bytes = 0
         self._used_bytes = None
         self._keep_headroom()
         self._committed.extend(self._waiting)
@@ -237,7 +242,7 @@ class Database:
         """Bytes of the file in use, free pages inside it included, as of the last commit."""
         if self._used_bytes is None:
             pages = int(self._env.info()["last_pgno"]) + 1
-            self._used_bytes = pages * int(self._env.stat()["psize"])
+            self._used_bytes = pages * self._page_bytes
         return self._used_bytes
 
     @property

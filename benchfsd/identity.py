@@ -21,7 +21,7 @@ from benchfs.env import Clock
 
 # Of everything in the directory. It changes with every row or file that a daemon before could not
 # read, or would read as something else; a daemon reads its own format only.
-FORMAT = 2
+FORMAT = 3
 SUPERBLOCK = "superblock"
 _NEW_SUPERBLOCK = "superblock.new"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

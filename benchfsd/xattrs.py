@@ -31,6 +31,7 @@ from benchfsd.rights import SUPERUSER, User, require_access
 from benchfsd.rows import Rows, xattrs_key
 
 NAMESPACE = b"user."
+OF_MODULES = (b"security.", b"system.", b"trusted.")
 NAME_BYTES = 255
 VALUE_BYTES = 65_536
 TOTAL_BYTES = 65_536  # of an inode: all names and values
@@ -58,8 +59,7 @@ class Xattrs:
         inode = self._inodes.get(ino)
         if inode.type not in WITH_ATTRIBUTES and name.startswith(NAMESPACE):
             raise _no_such(ino, name)
-        _require_name(name)
-        require_access(inode, user, READ)
+        _require_right(inode, name, user, READ)
         found = self._read(ino).get(name)
         if found is None:
             raise _no_such(ino, name)
@@ -103,20 +103,20 @@ class Xattrs:
         return Empty()
 
     def _writable(self, ino: int, name: bytes, user: User | None) -> Attributes:
-        """The inode, if the caller may change this attribute. What it is comes before the name."""
+        """The inode, if the caller may change this attribute."""
         inode = self._inodes.get(ino)
-        if inode.type not in WITH_ATTRIBUTES:
-            code = errno.EPERM if name.startswith(NAMESPACE) else errno.EOPNOTSUPP
-            raise RemoteError(code, "only files and directories have user.* attributes")
-        _require_name(name)
+        ours = name.startswith(NAMESPACE)
+        if ours and inode.type not in WITH_ATTRIBUTES:
+            raise RemoteError(errno.EPERM, "only files and directories have user.* attributes")
         if (
-            user is not SUPERUSER
+            ours
+            and user is not SUPERUSER
             and inode.type == FileType.DIRECTORY
             and inode.mode & stat.S_ISVTX
             and user.uid != inode.uid
         ):
             raise RemoteError(errno.EPERM, "those of a sticky directory are its owner's")
-        require_access(inode, user, WRITE)
+        _require_right(inode, name, user, WRITE)
         return inode
 
     def _read(self, ino: int) -> Values:
@@ -136,6 +136,16 @@ class Xattrs:
             self._rows.delete(key)
         now_ns = self._env.clock.time_ns()
         self._inodes.put(inode._replace(ctime_ns=now_ns, change=inode.change + 1))
+
+
+def _require_right(inode: Attributes, name: bytes, user: User | None, wanted: int) -> None:
+    """Raise for who may not read or write such a content; then for the name, as Linux does.
+
+    What is asked of the names of Linux's own modules is theirs to say: they are just not kept.
+    """
+    if not name.startswith(OF_MODULES):
+        require_access(inode, user, wanted)
+    _require_name(name)
 
 
 def _require_name(name: bytes) -> None:

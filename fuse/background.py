@@ -58,12 +58,23 @@ def stop(path: Path, *, lazy: bool) -> None:
         mounts.detach(path, lazy=True)
     else:
         mounts.detach(path, lazy=False)
+        _ask_to_end(pid)
     if pid is not None and not mounts.wait_for_end(pid, WRITE_SECONDS):
         text = f"process {pid} still writes, or its files are open: see {mounts.record(path).log}"
         raise error(errno.ETIMEDOUT, "umount", path, text=text)
     record = mounts.record(path)
     record.pid.unlink(missing_ok=True)
     record.log.unlink(missing_ok=True)
+
+
+def _ask_to_end(pid: int) -> None:
+    """The kernel tells a process when its mount is gone: but not while another mount namespace,
+    of a container or a service, has it too.
+    """
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it has ended
 
 
 def _hear(reader: int) -> str:

@@ -1,73 +1,116 @@
-"""What pyfuse3 asks of its event loop, by asyncio, with few system calls.
+"""What pyfuse3 asks of its event loop, by asyncio, with few system calls and turns of the loop.
 
 pyfuse3 is written for trio and takes any object with the same few names. Its own one for asyncio
-registers the kernel's descriptor anew for every request; here it stays registered, and a request
-that is there already is taken without asking the loop.
+registers the kernel's descriptor anew for every request. Here it stays registered; the worker that
+was busy last is woken within the loop's callback; and a request that is there already is taken
+without asking the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import select
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 
 import pyfuse3
 
 AT_ONCE = 8  # requests that are taken one after the other before the loop gets its turn
+_OVER = select.POLLERR | select.POLLHUP | select.POLLNVAL  # as when it is unmounted
 
 
 class ClosedResourceError(Exception):
     """The mount ends: there is nothing to wait for."""
 
 
-class Turn:
-    """A lock for `async with`, first come, first served; a free one costs nothing."""
+class Free:
+    """A lock for `async with` that never locks: workers wait in `wait_readable`, and only there."""
 
     def __init__(self) -> None:
-        self._taken = False
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done.set_result(None)
 
-    async def __aenter__(self) -> None:
-        if self._taken:
-            turn = asyncio.get_running_loop().create_future()
-            self._queue.append(turn)
-            await turn
-        self._taken = True
+    def __aenter__(self) -> asyncio.Future[None]:
+        return self._done
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         exception: BaseException | None,
         trace: TracebackType | None,
+    ) -> asyncio.Future[None]:
+        return self._done
+
+
+class Parked:
+    """A worker that waits. Its task takes this for a future; but to wake it is a plain call.
+
+    asyncio's own futures have whoever waits for them called by the loop, a turn later.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False  # how a task knows a future
+        self._loop = loop
+        self._callback: Callable[[Parked], object] | None = None
+        self._context: contextvars.Context | None = None
+        self._cancelled = False
+
+    def wake(self) -> bool:
+        """Let it go on until it waits for something else. Tells whether it still waited here.
+
+        Not to be called by a task.
+        """
+        callback, self._callback = self._callback, None
+        if callback is None or self._context is None:
+            return False
+        self._context.run(callback, self)
+        return True
+
+    def __await__(self) -> Generator[Parked, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """For the task."""
+        return self._loop
+
+    def add_done_callback(
+        self, callback: Callable[[Parked], object], *, context: contextvars.Context
     ) -> None:
-        while self._queue:
-            turn = self._queue.popleft()
-            if not turn.done():  # cancelled
-                turn.set_result(None)  # it stays taken
-                return
-        self._taken = False
+        """For the task: how it is woken."""
+        self._callback, self._context = callback, context
+
+    def result(self) -> None:
+        """For the task, once it is woken."""
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+    def cancel(self, msg: object = None) -> bool:
+        """For the task."""
+        self._cancelled = True
+        self._loop.call_soon(self.wake)
+        return True
 
 
 class Waiting:
-    """Stands in for the module trio, in one event loop. For one descriptor, one waiter at a time.
+    """Stands in for the module trio, in one event loop. For one descriptor.
 
-    A read of the descriptor blocks the whole process if nothing is there, so whoever waits looks
-    again before he goes on: what the loop says may be old.
+    A read of the descriptor blocks the whole process, or fails, if nothing is there: so it is
+    looked at once more before anybody reads, since what the loop says may be old.
     """
 
     ClosedResourceError = ClosedResourceError
 
     def __init__(self) -> None:
-        self.Lock = Turn
+        self.Lock = Free
         self.lowlevel = self
         self.from_thread = self
         self._loop = asyncio.get_running_loop()
         self._poll = select.poll()
         self._descriptor: int | None = None
         self._registered = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._idle: list[Parked] = []
         self._closing = False
         self._taken = 0
 
@@ -81,22 +124,20 @@ class Waiting:
             self._descriptor = descriptor
             self._poll.register(descriptor, select.POLLIN)
         self._taken += 1
-        if self._taken % AT_ONCE == 0:
-            await asyncio.sleep(0)
-        while not self._closing and not self._poll.poll(0):
+        if not self._closing and (self._taken % AT_ONCE == 0 or not self._poll.poll(0)):
             if not self._registered:
                 self._loop.add_reader(descriptor, self._readable)
                 self._registered = True
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            worker = Parked(self._loop)
+            self._idle.append(worker)
+            await worker
         if self._closing:
-            self._unregister()
             raise ClosedResourceError
 
     def notify_closing(self, descriptor: int) -> None:
-        """Wake the waiter for good."""
+        """Wake all that wait, for good."""
         self._closing = True
-        self._wake()
+        self._loop.call_soon(self._wake_all)
 
     def current_trio_token(self) -> str:
         """Something that is not None."""
@@ -111,14 +152,22 @@ class Waiting:
         return Nursery()
 
     def _readable(self) -> None:
-        if self._waiter is None and self._poll.poll(0):
-            self._unregister()  # all workers are busy: the loop would not rest
-        self._wake()
+        found = self._poll.poll(0)
+        if not found:
+            return
+        if found[0][1] & _OVER:  # the loop says that once, and every worker has to get to know
+            self._wake_all()
+            return
+        while self._idle:
+            if self._idle.pop().wake():
+                return
+        self._unregister()  # all are busy: the loop would not rest
 
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+    def _wake_all(self) -> None:
+        self._unregister()
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.wake()
 
     def _unregister(self) -> None:
         if self._registered and self._descriptor is not None:

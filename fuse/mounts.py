@@ -92,6 +92,16 @@ def detach(path: Path, *, lazy: bool) -> None:
         raise error(code, "umount", path, text=done.stderr.strip())
 
 
+def write_out(path: Path) -> None:
+    """Have the kernel write what it holds of a mount. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise error(ctypes.get_errno(), "umount", path)
+    finally:
+        os.close(descriptor)
+
+
 def wait_for_end(pid: int, seconds: float) -> bool:
     """Wait until a process is gone; tells whether it is."""
     try:

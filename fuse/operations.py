@@ -22,7 +22,7 @@ from benchfs.fuse.believed import Directories
 from benchfs.fuse.directories import OpenDirectory
 from benchfs.fuse.known import Known
 from benchfs.fuse.opening import Handle, How, how
-from benchfs.fuse.replies import answered, entry_of, space_of
+from benchfs.fuse.replies import answered, answered_of_inode, entry_of, space_of
 from benchfs.inode import FileType
 from benchfs.open_inodes import OpenInode
 from benchfs.rpc.messages import Attributes, RenameHow
@@ -96,7 +96,7 @@ class Operations(pyfuse3.Operations):
         for ino in self._known.forget(inode_list):
             self._inodes.forget(ino)
 
-    @answered
+    @answered_of_inode
     async def getattr(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> EntryAttributes:
         believed = self._believed.find(inode)
         if believed is not None:
@@ -110,7 +110,7 @@ class Operations(pyfuse3.Operations):
         self._known.told(attributes)
         return entry_of(attributes, self._seconds)
 
-    @answered
+    @answered_of_inode
     async def setattr(
         self,
         inode: InodeT,
@@ -135,7 +135,7 @@ class Operations(pyfuse3.Operations):
         self._known.told(found)
         return entry_of(found, self._seconds)
 
-    @answered
+    @answered_of_inode
     async def readlink(self, inode: InodeT, ctx: pyfuse3.RequestContext) -> FileNameT:
         return await self._inodes.read_link(inode)
 
@@ -256,7 +256,7 @@ class Operations(pyfuse3.Operations):
         info = await self._opened(opened, way)
         return info, self._entry(opened.inode.attributes)
 
-    @answered
+    @answered_of_inode
     async def open(self, inode: InodeT, flags: FlagT, ctx: pyfuse3.RequestContext) -> FileInfo:
         way = how(flags, writeback=self._writeback)
         opened = await self._inodes.files.open(inode, way.wanted, append=way.appends)
@@ -329,7 +329,7 @@ class Operations(pyfuse3.Operations):
 
     # ------------------------------------------------------------ extended attributes
 
-    @answered
+    @answered_of_inode
     async def getxattr(
         self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
     ) -> bytes:
@@ -337,7 +337,7 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.ENODATA)
         return await self._inodes.get_xattr(inode, name)
 
-    @answered
+    @answered_of_inode
     async def setxattr(
         self,
         inode: InodeT,
@@ -348,13 +348,13 @@ class Operations(pyfuse3.Operations):
         await self._inodes.set_xattr(inode, name, value)
         self._changed(inode)
 
-    @answered
+    @answered_of_inode
     async def listxattr(
         self, inode: InodeT, ctx: pyfuse3.RequestContext
     ) -> Sequence[pyfuse3.XAttrNameT]:
         return await self._inodes.list_xattrs(inode)
 
-    @answered
+    @answered_of_inode
     async def removexattr(
         self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
     ) -> None:
@@ -385,7 +385,7 @@ class Operations(pyfuse3.Operations):
 
     async def _opened(self, opened: OpenInode, way: How) -> FileInfo:
         cached = opened.cached
-        if way.truncates:
+        if way.truncates and not opened.created:  # what is new is empty
             try:
                 await opened.truncate(0)
                 self._ahead.changed(opened.ino)

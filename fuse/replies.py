@@ -12,16 +12,22 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import pyfuse3
 
-from benchfs.errors import BenchFSError, ClusterError, DeadlineError, TransportError
+from benchfs.errors import (
+    BenchFSError,
+    ClusterError,
+    DeadlineError,
+    NotFoundError,
+    TransportError,
+)
 from benchfs.rpc.messages import Attributes
 from benchfs.stats import FRAGMENT_BYTES, SECTOR_BYTES, mode_of
 
 logger = logging.getLogger(__name__)
-Parameters = ParamSpec("Parameters")
+Arguments = TypeVarTuple("Arguments")
 Reply = TypeVar("Reply")
 
 
@@ -35,14 +41,32 @@ def errno_of(problem: BenchFSError) -> int:
 
 
 def answered(
-    operation: Callable[Parameters, Coroutine[None, None, Reply]],
-) -> Callable[Parameters, Coroutine[None, None, Reply]]:
+    operation: Callable[[*Arguments], Coroutine[None, None, Reply]],
+) -> Callable[[*Arguments], Coroutine[None, None, Reply]]:
     """An operation that raises nothing but FUSEError: anything else would leave it unanswered."""
+    return _answered(operation, errno.ENOENT)
 
+
+def answered_of_inode(
+    operation: Callable[[*Arguments], Coroutine[None, None, Reply]],
+) -> Callable[[*Arguments], Coroutine[None, None, Reply]]:
+    """As `answered`, for what is asked of an inode by number: if it is gone, ESTALE.
+
+    Another client removed it, or replaced it, under a name that the kernel still believes. At
+    ESTALE the kernel looks the name up anew and asks once more, before a program sees an error.
+    """
+    return _answered(operation, errno.ESTALE)
+
+
+def _answered(
+    operation: Callable[[*Arguments], Coroutine[None, None, Reply]], gone: int
+) -> Callable[[*Arguments], Coroutine[None, None, Reply]]:
     @functools.wraps(operation)
-    async def handle(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Reply:
+    async def handle(*args: *Arguments) -> Reply:  # pyfuse3 names none of them
         try:
-            return await operation(*args, **kwargs)
+            return await operation(*args)
+        except NotFoundError as exc:
+            raise pyfuse3.FUSEError(gone) from exc
         except BenchFSError as exc:
             code = errno_of(exc)
             if code in {errno.EIO, errno.ETIMEDOUT, errno.ENOSPC}:

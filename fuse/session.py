@@ -26,7 +26,9 @@ from benchfs.fuse.operations import Operations
 
 logger = logging.getLogger(__name__)
 READY_SECONDS = 10.0
+UNMOUNT_SECONDS = 20.0
 REQUESTS_AT_ONCE = 64
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,10 @@ async def _serve(path: Path, on_ready: Callable[[], None]) -> None:
 
     def stop() -> None:
         if not ending:
-            ending.append(loop.create_task(_unmount(path)))
+            ending.append(loop.create_task(_end(path)))
 
     serving = loop.create_task(pyfuse3.main(REQUESTS_AT_ONCE, REQUESTS_AT_ONCE))
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in END_SIGNALS:
         loop.add_signal_handler(number, stop)
     async with asyncio.timeout(READY_SECONDS):
         found = await asyncio.to_thread(os.stat, path)
@@ -96,17 +98,30 @@ async def _serve(path: Path, on_ready: Callable[[], None]) -> None:
     logger.info("mounted at %s", path)
     on_ready()
     await serving
+    for number in END_SIGNALS:  # what was written is brought to its nodes, whoever is impatient
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     await asyncio.gather(*ending)
     logger.info("unmounted from %s", path)
 
 
-async def _unmount(path: Path) -> None:
-    """While requests are still served, so that the kernel can write what it holds."""
+async def _end(path: Path) -> None:
+    """Unmount while requests are still served, so that the kernel can write what it holds.
+
+    Then serve no more: files may be open, and mounts of the same may live on in other namespaces.
+    """
     try:
-        await asyncio.to_thread(mounts.detach, path, lazy=False)
-    except OSError as exc:
-        logger.warning("%s: files that are open will be cut off", exc)
-        pyfuse3.terminate()
+        async with asyncio.timeout(UNMOUNT_SECONDS):
+            await asyncio.to_thread(_unmount, path)
+    except OSError as exc:  # a timeout is one
+        logger.warning("%s: files that are open are cut off", str(exc) or "the kernel still writes")
+    pyfuse3.terminate()
+
+
+def _unmount(path: Path) -> None:
+    if mounts.is_mounted(path):
+        mounts.write_out(path)
+        mounts.detach(path, lazy=False)
 
 
 def _options(settings: Settings, cluster: str) -> set[str]:

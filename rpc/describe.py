@@ -69,7 +69,11 @@ def _lines() -> Iterator[str]:
     comments = _comments()
     yield "| number | operation | request | reply | mutates | bytes beside the messages |"
     yield "|---|---|---|---|---|---|"
-    beside = {50: "the reply's payload", 51: "the request's payload"}
+    beside = {
+        10: "the reply's payload",
+        50: "the reply's payload",
+        51: "the request's payload",
+    }
     for number, row in sorted(OPERATIONS.items()):
         extra = "a descriptor with the reply" if number in LENDING else beside.get(number, "")
         mutates = "yes" if row.mutates else ""

@@ -6,6 +6,7 @@ is done there may be no process, no mount and no file left of this session; what
 and reported as an error. Processes are known by an environment variable that they inherit.
 """
 
+import gc
 import os
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ SESSION_VARIABLE = "BENCHFS_TEST_SESSION"
 ENGINE_VARIABLE = "BENCHFS_TRANSPORT"
 SESSION_ID = uuid.uuid4().hex
 # A process that was just told to stop may need a moment until it is gone.
-EXIT_GRACE_S = 3.0
+EXIT_GRACE_S = 20.0
 XDG_VARIABLES = (
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",
@@ -56,6 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     config.add_cleanup(patch.undo)
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: each garbage collection would look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

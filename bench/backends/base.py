@@ -61,7 +61,7 @@ class OpenFile(Protocol):
         """Write all of `data`."""
         ...
 
-    async def read_at(self, buffer: bytearray, offset: int) -> int:
+    async def read_at(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer`; fewer bytes at the end of the file only."""
         ...
 

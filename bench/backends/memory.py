@@ -42,7 +42,7 @@ class MemoryFile(PosixFile):
         assert self._map is not None
         self._map[offset:end] = data
 
-    async def read_at(self, buffer: bytearray, offset: int) -> int:
+    async def read_at(self, buffer: memoryview, offset: int) -> int:
         """Copy out of the mapping."""
         if offset + len(buffer) > self._mapped:
             self._remap()

@@ -30,7 +30,7 @@ class NativeFile:
         """Write all of `data`, behind."""
         await self._file.pwrite(data, offset)
 
-    async def read_at(self, buffer: bytearray, offset: int) -> int:
+    async def read_at(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer`."""
         if offset != self._position:
             await self._file.seek(offset)

@@ -32,12 +32,12 @@ class PosixFile:
             data, offset = data[count:], offset + count
             count = os.pwrite(self._descriptor, data, offset)
 
-    async def read_at(self, buffer: bytearray, offset: int) -> int:
+    async def read_at(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer`."""
         count = os.preadv(self._descriptor, (buffer,), offset)
         total = count
         while count and total < len(buffer):
-            count = os.preadv(self._descriptor, (memoryview(buffer)[total:],), offset + total)
+            count = os.preadv(self._descriptor, (buffer[total:],), offset + total)
             total += count
         return total
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -35,7 +36,8 @@ def main() -> None:
     print("\n".join(text(outcome, version())))
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
-        found = document(outcome, version(), sys.argv, machine(), surroundings())
+        command = ["python", "-m", "benchfs.bench.io500", *map(shlex.quote, sys.argv[1:])]
+        found = document(outcome, version(), command, machine(), surroundings())
         (report / "results.json").write_text(json.dumps(found, indent=2) + "\n")
         print(f"the report is {write(report, found)}")
     if outcome.failure:

@@ -30,7 +30,10 @@ GIB = 1 << 30
 
 @dataclass(slots=True)
 class Outcome:
-    """A run, as far as it came. `failure`: why there is not more."""
+    """A run, as far as it came.
+
+    `failure`: why there is not more, `failed` what the ranks had done of that phase.
+    """
 
     settings: Settings
     api: str
@@ -41,6 +44,7 @@ class Outcome:
     results: list[Result] = field(default_factory=list)
     found: int = 0
     failure: str = ""
+    failed: dict[str, Json] | None = None
 
 
 def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome | None:
@@ -113,6 +117,8 @@ class _Phases:
             wanted = settings.ior(difficulty, self._signature, **reading, **written)
         outcome = await ior.measure(self._ranks, self._backend, self._outcome.api, wanted)
         if outcome.failure:
+            if outcome.failed is not None:
+                self._outcome.failed = ior_document.detail(outcome.failed) | {"name": name}
             raise StoppedError(f"{name}: {outcome.failure}")
         [phase] = outcome.phases
         self._transfers[difficulty] = max(part.transfers for part in phase.parts)
@@ -133,6 +139,8 @@ class _Phases:
             wanted = settings.mdtest(difficulty, **{flag: True}, **checks, **items)
         outcome = await mdtest.measure(self._ranks, self._backend, self._outcome.api, wanted)
         if outcome.failure:
+            if outcome.failed is not None:
+                self._outcome.failed = mdtest_document.detail(outcome.failed) | {"name": name}
             raise StoppedError(f"{name}: {outcome.failure}")
         [phase] = [one for one in outcome.phases if one.operation.startswith("File")]
         self._items[difficulty] = outcome.items

@@ -25,6 +25,11 @@ def total(outcome: Outcome) -> Score | None:
         return None  # a phase without a score is named among what makes the run invalid
 
 
+def _missing(outcome: Outcome) -> str:
+    """Why there is no score."""
+    return outcome.failure or "; ".join(invalid(outcome))
+
+
 def text(outcome: Outcome, version: str) -> Iterator[str]:
     """The summary."""
     yield f"IO500 version benchfs-{version} (standard)"
@@ -36,7 +41,7 @@ def text(outcome: Outcome, version: str) -> Iterator[str]:
         yield line + (" [INVALID]" if one.invalid else "")
     found = total(outcome)
     if found is None:
-        yield f"INCOMPLETE: {'; '.join(invalid(outcome))}"
+        yield f"INCOMPLETE: {_missing(outcome)}"
         return
     mark = " [INVALID]" if invalid(outcome) else ""
     yield (
@@ -63,7 +68,7 @@ def result_text(outcome: Outcome, version: str, command: Sequence[str]) -> Itera
     yield ""
     yield "[SCORE]"
     if found is None:
-        yield f"; INCOMPLETE: {'; '.join(invalid(outcome))}"
+        yield f"; INCOMPLETE: {_missing(outcome)}"
         return
     yield f"MD = {found.metadata:f}"
     yield f"BW = {found.bandwidth:f}"
@@ -96,7 +101,7 @@ def document(
             "ranks": ranks_detail(outcome.hosts, outcome.processes),
             "surroundings": surroundings,
             "phases": [one.detail for one in outcome.results if one.detail is not None],
-            "failed": None,
+            "failed": outcome.failed,
         },
     }
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from benchfs.bench.backends.base import Backend
 from benchfs.bench.backends.choose import Target
-from benchfs.bench.gathering import all_parts, meet, together
+from benchfs.bench.gathering import all_parts, meet, require_room, together
 from benchfs.bench.ior.order import sources
 from benchfs.bench.ior.phase import CHECK, READ, WRITE, Part, Task, Worker
 from benchfs.bench.ior.result import Outcome, summed
@@ -23,6 +23,7 @@ from benchfs.bench.measurement import measure_on_ranks
 from benchfs.bench.pattern import Pattern
 
 CHECK_SHIFT = 2  # IOR checks what was written from two nodes further
+ALIGNED_TRANSFER = 64 << 10  # where copying takes longer than deciding what to copy
 
 
 def run(target: Target, settings: Settings, tasks: int | None = None) -> Outcome | None:
@@ -39,11 +40,15 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
     Raises OSError if it cannot begin.
     """
     company = await meet(ranks, backend)
-    await together(ranks, lambda: _require_room(ranks, backend, settings))
+    if settings.write and not settings.deadline:
+        needed = settings.total_bytes(ranks.size)
+        directory = posixpath.dirname(settings.file) or "."
+        await require_room(ranks, backend, directory, needed, "see -b, -s, -D")
     signature = (await ranks.exchange(int(time.time())))[0]
     if settings.signature is not None:
         signature = settings.signature
-    pattern = Pattern(settings.transfer, settings.packet, signature)
+    aligned = settings.transfer >= ALIGNED_TRANSFER
+    pattern = Pattern(settings.transfer, settings.packet, signature, aligned=aligned)
     worker = Worker(settings, ranks, backend, pattern)
     outcome = Outcome(settings, api, company.hosts, company.processes, time.time())
     run_of_rank = _Run(ranks, backend, settings, worker, outcome)
@@ -57,16 +62,6 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
         await run_of_rank.remove_alone()
     outcome.ended = time.time()
     return outcome
-
-
-async def _require_room(ranks: Ranks, backend: Backend, settings: Settings) -> None:
-    """OSError on rank 0 if what is to be written cannot fit. With a deadline nobody knows."""
-    if ranks.rank == 0 and settings.write and not settings.deadline:
-        needed = settings.total_bytes(ranks.size)
-        free = await backend.free_bytes(posixpath.dirname(settings.file) or ".")
-        if needed > free:
-            text = f"the files would have {needed} bytes, {free} are free: see -b, -s, -D"
-            raise OSError(text)
 
 
 class _Run:

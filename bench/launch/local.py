@@ -26,6 +26,7 @@ from benchfs.bench.launch.base import (
     Program,
     RankLostError,
     Result,
+    StoppedError,
     Value,
 )
 
@@ -41,10 +42,14 @@ class _Given(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """To the hub: a rank's program has returned, or raised what `failure` says."""
+    """To the hub: a rank's program has returned, or raised what `failure` says.
+
+    `agreed`: all ranks raise the same, and it names the one where it happened.
+    """
 
     result: object
     failure: str
+    agreed: bool = False
 
 
 class _Lost(NamedTuple):
@@ -155,7 +160,8 @@ class _Hub(Generic[Result]):
             return
         self._done[rank] = message
         if message.failure:
-            self._lost = self._lost or f"rank {rank}: {message.failure}"
+            why = message.failure if message.agreed else f"rank {rank}: {message.failure}"
+            self._lost = self._lost or why
 
     def _how_it_ended(self, rank: int) -> str:
         process = self._processes[rank]
@@ -210,7 +216,7 @@ def _rank(program: Program[Job, Result], job: Job, rank: int, size: int, pipe: C
         result = uvloop.run(program(LocalRanks(rank, size, pipe), job))
         done = _Done(result if rank == 0 else None, "")
     except OSError as exc:
-        done = _Done(None, str(exc))
+        done = _Done(None, str(exc), agreed=isinstance(exc, StoppedError))
     except Exception as exc:  # noqa: BLE001 (told to the hub, and shown in full here)
         traceback.print_exc()
         done = _Done(None, f"{type(exc).__name__}: {exc}")

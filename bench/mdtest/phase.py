@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from benchfs.bench.aligned import aligned
 from benchfs.bench.backends.base import Backend
 from benchfs.bench.launch.base import Ranks
 from benchfs.bench.mdtest.settings import Settings
@@ -58,7 +59,7 @@ class Worker:
         self._ranks = ranks
         self._backend = backend
         self._pattern = Pattern(max(settings.write_bytes, settings.read_bytes, 1))
-        self._buffer = bytearray(settings.read_bytes)
+        self._buffer = aligned(settings.read_bytes)
         self._errors = 0
         self._acts: dict[str, Act] = {
             TREE_CREATION: lambda _, path: backend.mkdir(path),
@@ -174,8 +175,7 @@ class Worker:
                 count = await file.read_at(self._buffer, 0)
                 if count != size:
                     raise OSError(errno.EIO, f"has {count} bytes, {size} are wanted", path)
-                expected = self._pattern.at(0, number)[:size]
-                if self._settings.verify and self._buffer != bytes(expected):
+                if self._settings.verify and not self._pattern.holds(self._buffer, 0, number):
                     self._errors += 1
         finally:
             await file.close()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from benchfs.bench.backends.base import Backend
 from benchfs.bench.backends.choose import Target
-from benchfs.bench.gathering import all_parts, meet, together
+from benchfs.bench.gathering import all_parts, meet, require_room, together
 from benchfs.bench.launch.base import RankLostError, Ranks, StoppedError
 from benchfs.bench.mdtest import phase as phases
 from benchfs.bench.mdtest.phase import Worker
@@ -45,6 +45,10 @@ async def measure(ranks: Ranks, backend: Backend, api: str, settings: Settings) 
     if settings.status_file and not settings.create:
         await together(ranks, look)
     outcome.items = (await ranks.exchange(outcome.items))[0]
+    writes = settings.create and not settings.directories_only
+    if writes and settings.write_bytes and not settings.deadline:
+        needed = settings.total * ranks.size * settings.write_bytes
+        await require_room(ranks, backend, settings.directory, needed, "see -n, -w, -W")
     worker = Worker(settings, ranks, backend)
     made = ranks.rank == 0 and not await _exists(backend, settings.directory)
     try:

@@ -8,7 +8,14 @@ from typing import NamedTuple
 from benchfs.bench.peers.choose import DURABLE, GLUSTERFS, MOUNT, NATIVE, PEERS, RAW
 from benchfs.bench.peers.record import Record, Round, Spread
 from benchfs.bench.peers.work import ROWS, Row
-from benchfs.bench.peers.yardstick import IOR_READ, IOR_WRITE, LOOP_READ, LOOP_WRITE
+from benchfs.bench.peers.yardstick import (
+    IOR_DISK,
+    IOR_READ,
+    IOR_WRITE,
+    LOOP_DISK,
+    LOOP_READ,
+    LOOP_WRITE,
+)
 
 NOTHING = "–"
 EXACT_BELOW = 10
@@ -62,8 +69,12 @@ def cpu(record: Record) -> Grid:
 
 
 def loops(record: Record) -> Grid:
-    """IOR beside a bare loop: medians of ratios within a round."""
-    turns = (("write", IOR_WRITE, LOOP_WRITE), ("read", IOR_READ, LOOP_READ))
+    """IOR beside a bare loop: medians of ratios within a round, of what the record has."""
+    turns = (
+        ("write", IOR_WRITE, LOOP_WRITE),
+        ("read", IOR_READ, LOOP_READ),
+        ("write to the disk, with fsync", IOR_DISK, LOOP_DISK),
+    )
     rows = [
         (
             title,
@@ -72,6 +83,7 @@ def loops(record: Record) -> Grid:
             _ratio(_to_loop(record, ior, bare)),
         )
         for title, ior, bare in turns
+        if _loop(record, ior) is not None
     ]
     return Grid(("1 MiB", "`benchfs bench ior`, MiB/s", "bare loop, MiB/s", "ratio"), rows)
 

@@ -6,8 +6,8 @@ and the clients with their caches. The nodes are on hosts of their own, as the p
 
 Not real: time is virtual and computing takes none of it, links are memory with a fixed delay, all
 nodes share one cluster map that is complete from the start, so no node reads the registry, and
-nothing is flushed to a disk: the mode is volatile. Of a daemon's background work only what a
-request begins is there, and the watch over leases.
+nothing is flushed to a disk. Of a daemon's background work only what a request begins is there, and
+the watch over leases.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ADDRESSES = 8  # that a client is given, as people do
 class SimulatedCluster:
     """Nodes, their network, and a way to make clients. Made by `simulated`."""
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(self, count: int, seed: int, mode: Mode = Mode.VOLATILE) -> None:
         self.network = MemoryNetwork(seed, Faults(ONE_WAY_SECONDS, ONE_WAY_SECONDS))
         self.traffic = Traffic(self.network)
         self.nodes: list[SimulatedNode] = []
@@ -52,7 +52,7 @@ class SimulatedCluster:
         self._entries = [NodeEntry(name, f"host-{name}", (f"mem://{name}",), 1) for name in names]
         specs = [NodeSpec(entry.node_id, entry.host) for entry in self._entries]
         table = plan(group_count_for(count), specs)
-        self.spec = ClusterSpec("simulated", "simulated", Mode.VOLATILE, CHUNK_BYTES, table)
+        self.spec = ClusterSpec("simulated", "simulated", mode, CHUNK_BYTES, table)
         self.map = ClusterMap(
             self._entries, (GroupEntry(number, 1, nodes) for number, nodes in enumerate(table))
         )
@@ -73,8 +73,10 @@ class SimulatedCluster:
             await node.stop()
 
     @asynccontextmanager
-    async def client(self, attribute_seconds: float) -> AsyncIterator[AsyncClient]:
-        """A client that is connected, of a host without a node."""
+    async def client(
+        self, attribute_seconds: float, timeout: float | None = None
+    ) -> AsyncIterator[AsyncClient]:
+        """A client that is connected, of a host without a node. `timeout`: None for the default."""
         rng = self._derived_rng()
         name = f"client-{len(self.client_names)}"
         self.client_names.append(name)
@@ -82,6 +84,7 @@ class SimulatedCluster:
         client = AsyncClient(
             attribute_seconds=attribute_seconds,
             local_reads=False,
+            timeout=timeout,
             env=Env(LoopClock(asyncio.get_running_loop()), rng),
             user=USER,
             engines=engines_of(self.network, name),

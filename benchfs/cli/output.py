@@ -10,12 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 import uvloop
 
-from benchfs.client import AsyncClient
+if TYPE_CHECKING:
+    from benchfs.client import AsyncClient
 
 Result = TypeVar("Result")
 
@@ -36,6 +37,8 @@ def with_client(
     work: Callable[[AsyncClient], Coroutine[object, object, Result]],
 ) -> Result:
     """Run `work` with a connected client."""
+    # Half of what a command takes to start, and some need no client.
+    from benchfs.client import AsyncClient  # noqa: PLC0415
 
     async def connected() -> Result:
         async with AsyncClient(cluster) as fs:

@@ -135,7 +135,7 @@ def fuse(*, device: bool, allowed: bool, fusermount: str | None, package: bool) 
         advice.append("apt-get install fuse3")
     if not package:
         lacking.append("no Python package pyfuse3")
-        advice.append("pip install pyfuse3")
+        advice.append("pip install 'benchfs[fuse]'")
     if lacking:
         return warning("FUSE", "; ".join(lacking), f"to mount: {', '.join(advice)}")
     return ok("FUSE", f"{FUSE_DEVICE}, {fusermount} and pyfuse3 are there")

@@ -1,4 +1,4 @@
-"""Reading the blocks of a chunk's file, and holding them against their checks.
+"""Reading the blocks of a chunk, of its file or its record, and holding them against their checks.
 
 Bytes leave this module only if they match: of a block that is asked for in part, the whole is
 read and verified here; a block that is asked for as a whole is left to the reader, who gets the
@@ -115,6 +115,8 @@ class BlockReader:
 
     async def fetch(self, state: ChunkState, offset: int, end: int) -> None:
         """Bring the blocks of these bytes into memory, so that reading them need not wait."""
+        if state.data:
+            return
         start = offset - offset % BLOCK_SIZE
         stop = min(end + -end % BLOCK_SIZE, state.length)
         await self._files.fetch(state.ino, state.index, start, stop - start)
@@ -126,6 +128,11 @@ class BlockReader:
             await self.fetch(state, blocks[0] * BLOCK_SIZE, state.block_end(blocks[-1]))
 
     def _fill(self, state: ChunkState, start: int, buffers: Buffers, wait: bool) -> None:
+        if state.data:
+            for buffer in buffers:
+                buffer[:] = state.data[start : start + len(buffer)]
+                start += len(buffer)
+            return
         ino, index = state.ino, state.index
         wanted = sum(map(len, buffers))
         try:

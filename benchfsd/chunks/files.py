@@ -101,6 +101,10 @@ class ChunkFiles(Protocol):
         """
         ...
 
+    def sync_now(self, ino: int, index: int) -> None:
+        """The same of a file that is there, waiting for the disk."""
+        ...
+
     def open_read_only(self, ino: int, index: int) -> int:
         """A descriptor of the file for somebody else; the caller closes it."""
         ...
@@ -242,6 +246,23 @@ class DiskChunkFiles:
             await self._flush_in_thread(descriptor, os.fsync)
             if self._unsynced.get(directory) == names:
                 del self._unsynced[directory]
+
+    def sync_now(self, ino: int, index: int) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            os.fdatasync(self._descriptor(ino, index))
+            for directory in list(self._unsynced):
+                descriptor = os.open(directory, _DIRECTORY_FLAGS, dir_fd=self._root)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                del self._unsynced[directory]
+        except OSError as problem:
+            failure = self._failure = FatalStorageError(f"a flush of chunks failed: {problem}")
+            self._on_fatal(failure)
+            raise failure from problem
 
     async def _flush_in_thread(self, descriptor: int, flush: Callable[[int], None]) -> None:
         loop = asyncio.get_running_loop()

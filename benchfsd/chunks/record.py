@@ -2,7 +2,8 @@
 
 Pure: bytes in, values out, no rules about when what is written. Numbers are little endian. A
 chunk's record promises nothing about the file beside it unless `dirty` is False: then the
-file has `length` bytes, and its blocks match `checks`.
+file has `length` bytes, and its blocks match `checks`. A small chunk has no file: its bytes
+are `data`, in the record, and change in one transaction with their check.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _FILE = struct.Struct("<IH")  # truncation, number of groups
 _STORE = struct.Struct("<QQQB")  # version limit, chunks, bytes, flags
 
 _DIRTY = 1
+_SMALL = 2
 _COUNTED = 1
 
 
@@ -33,6 +35,7 @@ class ChunkRecord(NamedTuple):
     length: int  # bytes
     dirty: bool  # the file beside it may have changed since: length and checks may be old
     checks: bytes  # 8 for each block of BLOCK_SIZE; the last one covers up to `length`
+    data: bytes = b""  # all bytes of a small chunk, which is never dirty; empty: they are in a file
 
 
 class FileRecord(NamedTuple):
@@ -58,8 +61,13 @@ def block_count(length: int) -> int:
 
 def encode_chunk(record: ChunkRecord) -> bytes:
     """The row of a chunk. struct.error if a number does not fit."""
-    flags = _DIRTY if record.dirty else 0
-    return _CHUNK.pack(record.version, record.truncation, record.length, flags) + record.checks
+    version, truncation, length, dirty, checks, data = record
+    flags = _DIRTY if dirty else 0
+    if data:
+        assert len(data) == length, "small chunks are whole"
+        assert not dirty, "and always clean"
+        flags = _SMALL
+    return _CHUNK.pack(version, truncation, length, flags) + checks + data
 
 
 def decode_chunk(value: bytes) -> ChunkRecord:
@@ -67,12 +75,14 @@ def decode_chunk(value: bytes) -> ChunkRecord:
     if len(value) < _CHUNK.size:
         raise RecordError(f"a chunk's record has {len(value)} bytes: too few")
     version, truncation, length, flags = _CHUNK.unpack_from(value)
-    checks = value[_CHUNK.size :]
-    if length > MAX_CHUNK_SIZE or flags > _DIRTY:
+    if length > MAX_CHUNK_SIZE or flags > _SMALL or (flags == _SMALL and not length):
         raise RecordError(f"no chunk's record: {length} bytes, flags {flags}")
-    if len(checks) != CHECK_SIZE * block_count(length):
-        raise RecordError(f"a chunk of {length} bytes has {len(checks)} bytes of checks")
-    return ChunkRecord(version, truncation, length, bool(flags), checks)
+    end = _CHUNK.size + CHECK_SIZE * block_count(length)
+    checks, data = value[_CHUNK.size : end], value[end:]
+    if len(value) != end + (length if flags == _SMALL else 0):
+        rest = len(value) - _CHUNK.size
+        raise RecordError(f"a chunk of {length} bytes has {rest} bytes of checks and data")
+    return ChunkRecord(version, truncation, length, flags == _DIRTY, checks, data)
 
 
 def encode_file(record: FileRecord) -> bytes:

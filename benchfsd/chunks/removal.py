@@ -81,6 +81,9 @@ class Remover:
             self._blocks.verify(state, partial & ~state.fresh & ~state.unknown, wait=True)
         except RemoteError:
             damaged = True  # it stays what it is, and shorter
+        if state.data:
+            self._shorten_small(state, truncation, length, damaged)
+            return
         self._end_loans(state)
         if not state.dirty:
             table.mark(state)
@@ -99,6 +102,19 @@ class Remover:
         if table.is_current(state):
             state.truncation = max(state.truncation, truncation)
             table.mark(state)
+
+    def _shorten_small(
+        self, state: ChunkState, truncation: int, length: int, damaged: bool
+    ) -> None:
+        """Its bytes and their check change with one row."""
+        table = self._table
+        table.bytes += length - state.length
+        state.cut_small(length)
+        if damaged:
+            state.set_check(0, BAD_CHECK)
+        state.version = table.next_version()
+        state.truncation = max(state.truncation, truncation)
+        table.put(state)
 
     async def purge(self, inos: Iterable[int]) -> None:
         """Remove all chunks of these files, for good: late writes to them are refused."""
@@ -122,6 +138,8 @@ class Remover:
         else:
             self._board.revoke((ino, index))
         self._table.remove(group, ino, index, record)
+        if (state or record).data:
+            return
         if not self._doomed:
             self._table.database.on_commit(self._bury)
         self._doomed[ino, index] = None
@@ -171,7 +189,8 @@ class Remover:
             for ino, index in keys:
                 of_file.setdefault(ino, []).append(index)
             for ino, indexes in of_file.items():
-                known = {index for _group, index, _record in self._table.rows_of(ino)}
+                rows = self._table.rows_of(ino)
+                known = {index for _group, index, record in rows if not record.data}
                 for index in indexes:
                     if index not in known and (ino, index) not in self._doomed:
                         self._garbage.pop((ino, index), None)

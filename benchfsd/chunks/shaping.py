@@ -99,6 +99,9 @@ class Shaper:
             state.version = self._table.next_version()
             changer.activate(state, truncation)
             state.last_write = self._clock.monotonic()
+        elif state.data:
+            changer.activate(state, max(truncation, state.truncation))
+            state.last_write = self._clock.monotonic()
         try:
             self._files.allocate(ino, index, offset, length)
         except OSError as problem:
@@ -122,7 +125,10 @@ class Shaper:
             state = self._table.active((ino, index))
             length = (state or record).length
             try:
-                ranges = self._files.data_ranges(ino, index, length)
+                if (state or record).data:
+                    ranges = [(0, length)]
+                else:
+                    ranges = self._files.data_ranges(ino, index, length)
             except FileNotFoundError:
                 ranges = [(0, length)]  # damage: whoever reads there is told
             for start, end in ranges:

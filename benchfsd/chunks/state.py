@@ -51,10 +51,11 @@ def blocks_of(mask: int) -> list[int]:
 
 
 class ChunkState:
-    """What the store knows of a chunk while it is in use. `dirty` as in ChunkRecord."""
+    """What the store knows of a chunk while it is in use. `dirty`, `data` as in ChunkRecord."""
 
     __slots__ = (
         "checks",
+        "data",
         "dirty",
         "fresh",
         "group",
@@ -79,6 +80,7 @@ class ChunkState:
         self.length = record.length
         self.dirty = record.dirty
         self.checks = bytearray(record.checks)
+        self.data = record.data
         self.unknown = 0
         self.fresh = 0
         self.lent = lent
@@ -87,7 +89,7 @@ class ChunkState:
     def record(self) -> ChunkRecord:
         """The chunk as it is now. Its checks count only where they are known."""
         return ChunkRecord(
-            self.version, self.truncation, self.length, self.dirty, bytes(self.checks)
+            self.version, self.truncation, self.length, self.dirty, bytes(self.checks), self.data
         )
 
     def block_end(self, block: int) -> int:
@@ -163,6 +165,12 @@ class ChunkState:
         if length % BLOCK_SIZE:
             self.unknown |= 1 << length // BLOCK_SIZE
             self.fresh |= 1 << length // BLOCK_SIZE
+
+    def cut_small(self, length: int) -> None:
+        """The same of a small chunk, whose checks are known and match."""
+        self.data = self.data[:length]
+        self.length = length
+        self.checks = bytearray(check_of(self.data))
 
     def forget_checks(self, length: int) -> None:
         """Take the file as it is: `length` bytes, of which nothing else is known."""

@@ -65,7 +65,9 @@ class ChunkHandlers:
         """READ_CHUNK, at once when the bytes are in memory."""
         node, group = self._node, request.envelope.group
         node.require(group, request.envelope.epoch)
-        ino, index, offset, length = cast(ReadChunk, request.message)
+        ino, index, offset, length, capability = cast(ReadChunk, request.message)
+        if capability:
+            node.guard.present(request, Present(ino, capability))
         node.guard.chunk(request, ino, READ)
         if length > READ_MOST_BYTES:
             raise RemoteError(errno.EINVAL, f"no read of {length} bytes")
@@ -104,7 +106,9 @@ class ChunkHandlers:
         """WRITE_CHUNK."""
         node, envelope = self._node, request.envelope
         node.require(envelope.group, envelope.epoch)
-        ino, index, truncation, offset, checks = cast(WriteChunk, request.message)
+        ino, index, truncation, offset, checks, capability = cast(WriteChunk, request.message)
+        if capability:
+            node.guard.present(request, Present(ino, capability))
         node.guard.chunk(request, ino, WRITE)
         payload = request.payload
         if payload is None:

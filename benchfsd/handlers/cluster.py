@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from pathlib import Path
 
-from benchfs.rpc.messages import (
-    GroupRecord,
-    MapReply,
-    NodeRecord,
-    Op,
-    StatusReply,
-)
+import msgpack
+
+from benchfs.clustermap import ClusterMap
+from benchfs.rpc.messages import MapReply, Op, StatusReply
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
 from benchfs.version import installed_version
@@ -23,6 +20,8 @@ PAGE_BYTES = 4096
 
 def table(node: Node) -> dict[Op, Handler]:
     """Operation to handler."""
+    packed_map: ClusterMap | None = None
+    packed = b""
 
     def get_map(_request: Request) -> Reply | Awaitable[Reply]:
         if all(node_id in node.map for node_id in node.spec.node_ids):
@@ -36,18 +35,16 @@ def table(node: Node) -> dict[Op, Handler]:
         return map_reply()
 
     def map_reply() -> Reply:
-        spec = node.spec
-        return Reply(
-            MapReply(
-                spec.cluster_id,
-                spec.name,
-                spec.mode,
-                spec.chunk_size,
-                tuple(NodeRecord(*entry) for entry in node.map.nodes),
-                tuple(GroupRecord(*entry) for entry in node.map.groups),
-                round(node.opens.lease_seconds * 1000),
-            )
-        )
+        spec, lease_ms = node.spec, round(node.opens.lease_seconds * 1000)
+        reply = MapReply(spec.cluster_id, spec.name, spec.mode, spec.chunk_size, lease_ms)
+        return Reply(reply, (pack_map(),))
+
+    def pack_map() -> bytes:
+        """Packed once for the thousands of clients that ask for the same map."""
+        nonlocal packed_map, packed
+        if packed_map is not node.map:
+            packed_map, packed = node.map, msgpack.packb(node.map.to_record())
+        return packed
 
     def get_status(_request: Request) -> Reply:
         return Reply(status(node))

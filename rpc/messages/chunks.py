@@ -23,6 +23,7 @@ class ReadChunk(NamedTuple):
     index: U32  # type: ignore[assignment]  # hides tuple.index
     offset: U32
     length: U32
+    capability: Token = b""  # as by Present; empty: the node knows it, or needs none
 
 
 class ReadChunkReply(NamedTuple):
@@ -40,6 +41,7 @@ class WriteChunk(NamedTuple):
     truncation: U32
     offset: U32
     checks: Blob
+    capability: Token = b""  # as in ReadChunk
 
 
 class WriteChunkReply(NamedTuple):

@@ -26,19 +26,24 @@ class GroupRecord(NamedTuple):
     nodes: Annotated[tuple[Text, ...], Limit(16)]  # primary first
 
 
+class MapRecord(NamedTuple):
+    """All nodes and groups. In a payload: of thousands of nodes it has more than a body may."""
+
+    nodes: Annotated[tuple[NodeRecord, ...], Limit(65_536)]
+    groups: Annotated[tuple[GroupRecord, ...], Limit(65_536)]
+
+
 class GetMap(NamedTuple):
     """The whole cluster map."""
 
 
 class MapReply(NamedTuple):
-    """The cluster map as this node knows it."""
+    """The cluster as this node knows it; the payload is its map: a MapRecord, as MessagePack."""
 
     cluster_id: Text
     name: Text
     mode: Text  # volatile, writeback or durable
     chunk_size: U32
-    nodes: Annotated[tuple[NodeRecord, ...], Limit(65_536)]
-    groups: Annotated[tuple[GroupRecord, ...], Limit(65_536)]
     lease_ms: U32  # a session that is not renewed for so long has lost its open files and locks
 
 

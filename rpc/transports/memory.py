@@ -42,7 +42,7 @@ class MemoryNetwork:
     def __init__(self, seed: int = 0, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
         self.listeners: dict[str, MemoryListener] = {}
-        self.links: set[MemoryLink] = set()
+        self.links: dict[MemoryLink, None] = {}  # in the order in which they were made
         self.on_unit: Callable[[MemoryLink, int], None] | None = None  # sender, bytes handed over
         self._random = random.Random(seed)
         self._parted: list[tuple[frozenset[str], frozenset[str]]] = []
@@ -198,7 +198,7 @@ class MemoryLink:
         self._closing: asyncio.TimerHandle | None = None
         self._expects = False
         self._descriptors: deque[int] = deque()
-        network.links.add(self)
+        network.links[self] = None
 
     # ------------------------------------------------------------ receiving
 
@@ -357,7 +357,7 @@ class MemoryLink:
         if self.ended:
             return
         self.ended = True
-        self.network.links.discard(self)
+        self.network.links.pop(self, None)
         if self._closing is not None:
             self._closing.cancel()
         self.inbound.clear()
@@ -400,14 +400,16 @@ class MemoryTransport:
     async def connect(self, address: str, receiver: Receiver) -> MemoryLink:
         name = _name(address)
         loop = asyncio.get_running_loop()
-        while self.network.parted(self.here, name):
-            await self.network.until_healed()
-        arrived = loop.create_future()
-        timer = loop.call_later(self.network.delay(), arrived.set_result, None)
-        try:
-            await arrived
-        finally:
-            timer.cancel()
+        arrived = None
+        while arrived is None or self.network.parted(self.here, name):
+            while self.network.parted(self.here, name):
+                await self.network.until_healed()
+            arrived = loop.create_future()
+            timer = loop.call_later(self.network.delay(), arrived.set_result, None)
+            try:
+                await arrived
+            finally:
+                timer.cancel()
         listener = self.network.listeners.get(name)
         if listener is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens there", address)

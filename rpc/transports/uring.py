@@ -3,7 +3,7 @@
 Bytes are received straight into the receiver's buffer by an operation that waits in the kernel;
 when data comes there is neither a readiness event nor a system call of its own. Sending is tried
 at once with one gathering `sendmsg`, since it nearly always succeeds; what the socket does not
-take is sent by the ring, which comes back once for a whole buffer and not at every free page.
+take is sent by the ring, which comes back once for a large piece and not at every free page.
 Descriptors are passed by `sendmsg` and `recvmsg` as in `sockets`. The ring is the loop's
 (`rpc/ring.py`), so all links together cost one submission a turn.
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # The kernel goes on sending until the whole buffer is taken, and raises no signal.
 _SEND_FLAGS = socket.MSG_WAITALL | socket.MSG_NOSIGNAL
+# It is given this much at a time: a peer that takes this in `DEAD_AFTER_SECONDS` is seen to live.
+_SEND_BYTES = 4 * 1024 * 1024
 _ACCEPT_FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
@@ -139,7 +141,8 @@ class UringLink(SocketLink):
         if callable(first) or not isinstance(first, (bytes, bytearray, memoryview)):
             self._sending = self._ring.poll(self._fd, select.POLLOUT, self._sendable)
         else:
-            self._sending = self._ring.send(self._fd, first, _SEND_FLAGS, self._sent)
+            piece = memoryview(first)[:_SEND_BYTES]
+            self._sending = self._ring.send(self._fd, piece, _SEND_FLAGS, self._sent)
 
     def _unwatch_writing(self) -> None:
         """Nothing is left to send, or nothing can be sent."""

@@ -103,12 +103,18 @@ def open_file(path: bytes, flags: int, mode: int = 0o666) -> int:
     return descriptor
 
 
-def is_fifo(path: bytes) -> bool:
-    """Whether the path leads to a FIFO, which a writer without a reader could not open."""
+def refuse_fifo(path: bytes, flags: int) -> None:
+    """Raise as BenchFS does if it is a FIFO, which a writer without a reader could not open."""
     try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
+        fifo = stat.S_ISFIFO(os.stat(path).st_mode)
     except OSError:
-        return False
+        return
+    if fifo:
+        wanted = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK}.get(
+            flags & os.O_ACCMODE, os.R_OK | os.W_OK
+        )
+        code = errno.EOPNOTSUPP if os.access(path, wanted) else errno.EACCES
+        raise OSError(code, "a FIFO")
 
 
 def read_file(path: bytes) -> bytes:

@@ -14,6 +14,7 @@ from tests.cluster.pair import (
     Pair,
     PathSpec,
     attributes,
+    groups,
     owners,
     paths,
     permissions,
@@ -43,7 +44,7 @@ class Attributes(Pair):
         path = self.path(spec)
         self.same(lambda fs: fs.chmod(path, mode), os.chmod, path, mode)
 
-    @rule(client=turns, spec=paths, uid=owners, gid=owners, follow=st.booleans())
+    @rule(client=turns, spec=paths, uid=owners, gid=groups, follow=st.booleans())
     def chown(self, client: int, spec: PathSpec, uid: int, gid: int, follow: bool) -> None:
         self.take_turn(client)
         path = self.path(spec)

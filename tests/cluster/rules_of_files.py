@@ -56,8 +56,8 @@ class Files(Pair):
         def here() -> None:
             flags = flags_of(mode) | (0 if follow else os.O_NOFOLLOW)
             followed = follow or not os.path.islink(path)
-            if followed and not flags & os.O_EXCL and local.is_fifo(path):
-                raise OSError(errno.EOPNOTSUPP, "a FIFO")
+            if followed and not flags & os.O_EXCL:
+                local.refuse_fifo(path, flags)
             descriptor = local.open_file(path, flags, permissions)
             descriptors.append(descriptor)
             if "a" in mode:
@@ -252,8 +252,7 @@ class Files(Pair):
                 await file.write(data)
 
         def here() -> None:
-            if local.is_fifo(path):
-                raise OSError(errno.EOPNOTSUPP, "a FIFO")
+            local.refuse_fifo(path, flags_of(mode))
             descriptor = local.open_file(path, flags_of(mode))
             os.write(descriptor, data)
             os.close(descriptor)

@@ -25,7 +25,7 @@ from benchfs.rpc.messages import (
 )
 
 SECOND = 1_000_000_000
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 @pytest.fixture

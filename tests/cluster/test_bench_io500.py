@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import benchfs
 from benchfs.bench.backends.choose import Target
+from benchfs.bench.io500 import __main__ as one_liner
 from benchfs.bench.io500.run import Outcome, run
-from benchfs.bench.io500.score import PHASES
+from benchfs.bench.io500.score import PHASES, TIMESTAMP
 from benchfs.bench.io500.settings import Settings
+from benchfs.cli import bench
+from tests.browser import BROWSER_SECONDS, look, needs_chromium, shows_plots
 
 
 def short(directory: str, *, sync: bool = False) -> Settings:
@@ -64,6 +68,27 @@ def test_find_sees_every_entry_and_the_hard_files_with_01_in_their_name(
     assert sum(amount for amount in seen if isinstance(amount, int)) == directories + files
 
 
+@needs_chromium
+@pytest.mark.timeout(BROWSER_SECONDS + 60)
+def test_the_report_of_the_run_on_three_nodes_is_shown_by_a_browser_without_complaints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    report = tmp_path / "report"
+    monkeypatch.setattr(one_liner, "quick", short)
+    monkeypatch.setattr("sys.argv", ["io500", "--report", str(report)])
+
+    one_liner.main()
+    said = look(report / "index.html", tmp_path / "page.png")
+
+    assert "[SCORE ]" in capsys.readouterr().out
+    assert "CONSOLE" not in said
+    assert shows_plots(tmp_path / "page.png")
+    shown = (report / "index.html").read_text()
+    assert "python -m benchfs.bench.io500 --report" in shown
+    assert all(name in shown for name in PHASES if name != TIMESTAMP)
+
+
 def test_a_directory_that_is_there_is_left_alone(cluster: benchfs.LocalCluster) -> None:
     with benchfs.Client(cluster.url) as fs:
         fs.mkdir("/mine")
@@ -71,3 +96,19 @@ def test_a_directory_that_is_there_is_left_alone(cluster: benchfs.LocalCluster) 
             run(Target("benchfs", cluster.url), short("/mine"), 2)
         assert fs.exists("/mine")
         fs.rmdir("/mine")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--stonewall", "0"), "--stonewall 0"),
+        (("-d", "/"), "directory"),
+        (("-a", "tape"), "tape"),
+        (("--no-such-flag",), "no-such-flag"),
+    ],
+)
+def test_bad_flags_are_wrong_usage_and_named(flags: tuple[str, ...], says: str) -> None:
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(bench.app, ["io500", *flags])
+
+    assert done.exit_code == 2
+    assert says in done.output

@@ -30,7 +30,7 @@ def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str
         [sys.executable, "-m", "benchfs.cli.main", "bench", "ior", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
         env=NO_LAUNCHER | dict(os.environ),
     )
@@ -224,6 +224,7 @@ def test_more_than_there_is_room_for_is_refused_before_anything_is_written(
 
     done = command("-w", *flags, status=1)
 
+    assert done.stderr.startswith("benchfs: rank 0: the files would have")
     assert "are free" in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ def bench(cluster: benchfs.LocalCluster, *flags: str) -> subprocess.CompletedPro
         [*COMMAND, "--cluster", cluster.url, *SMALL, *flags],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=False,
     )
 
@@ -81,7 +81,7 @@ def test_a_process_that_fails_ends_the_command_with_its_reason() -> None:
         [*COMMAND, "--cluster", "benchfs://127.0.0.1:1", *SMALL],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=False,
     )
 

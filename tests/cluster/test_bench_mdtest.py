@@ -22,7 +22,7 @@ def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str
         [sys.executable, "-m", "benchfs.cli.main", "bench", "mdtest", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert done.returncode == status, (done.stdout, done.stderr)
@@ -110,6 +110,17 @@ def test_what_fails_is_named_with_what_was_measured_before(
 )
 def test_bad_flags_are_wrong_usage_and_named(flags: tuple[str, ...], says: str) -> None:
     assert says in command(*flags, status=2).stderr
+
+
+def test_more_than_there_is_room_for_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    flags = ("-a", "posix", "-d", str(tmp_path / "md"), "-n", "1000000", "-F", "-w", "1g")
+
+    done = command(*flags, "--tasks", "2", status=1)
+
+    assert done.stderr.startswith("benchfs: rank 0: the files would have 2147483648000000 bytes")
+    assert "see -n, -w, -W" in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sync_is_within_the_time_of_paths_of_this_host(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def mpirun(
         [MPIRUN, "-n", str(ranks), sys.executable, "-m", "benchfs.cli.main", *arguments],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=False,
         env=os.environ | AGREED | {"TMPDIR": str(short_tmp)},
     )
@@ -120,7 +120,7 @@ def test_a_task_of_srun_that_mpi_takes_for_the_only_one_measures_nothing(short_t
         [sys.executable, "-m", "benchfs.cli.main", "bench", "ior", *flags],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=False,
         env=os.environ | AGREED | srun | {"TMPDIR": str(short_tmp)},
     )

@@ -18,7 +18,15 @@ from benchfs.bench.peers import namespaces, rounds
 from benchfs.bench.peers.choose import MOUNT, NATIVE, RAW
 from benchfs.bench.peers.record import load
 from benchfs.bench.peers.work import ROWS, Sizes
-from benchfs.bench.peers.yardstick import IOR_READ, IOR_WRITE, LOOP_READ, LOOP_WRITE, NAME
+from benchfs.bench.peers.yardstick import (
+    IOR_DISK,
+    IOR_READ,
+    IOR_WRITE,
+    LOOP_DISK,
+    LOOP_READ,
+    LOOP_WRITE,
+    NAME,
+)
 
 SMALL = Sizes(file_mib=4, hard_mib=2, files=20, small_files=20, random_seconds=1)
 
@@ -56,7 +64,7 @@ def test_ior_and_a_bare_loop_are_measured_side_by_side(short_tmp: Path) -> None:
     samples, failure = rounds.one_system(NAME, SMALL, short_tmp, namespaces.run_inside)
 
     assert failure == ""
-    assert set(samples) == {IOR_WRITE, LOOP_WRITE, IOR_READ, LOOP_READ}
+    assert set(samples) == {IOR_WRITE, LOOP_WRITE, IOR_READ, LOOP_READ, IOR_DISK, LOOP_DISK}
 
 
 def test_what_goes_wrong_inside_is_said(short_tmp: Path) -> None:
@@ -119,7 +127,7 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(
     flags: tuple[str, ...], status: int, says: str
 ) -> None:
     command = [sys.executable, "-m", "benchfs.bench.peers", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
     assert done.returncode == status
     assert says in done.stderr
@@ -131,7 +139,7 @@ def test_a_record_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "record").write_text(json.dumps([]))
     command = [sys.executable, "-m", "benchfs.bench.peers", "--render", str(tmp_path / "record")]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
     assert done.returncode == 2
     assert "no record" in done.stderr

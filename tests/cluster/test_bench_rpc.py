@@ -24,7 +24,7 @@ def bench(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "benchfs.cli.main", "bench", "rpc", *arguments],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         env={**os.environ, "COLUMNS": "200"},
         check=False,
     )

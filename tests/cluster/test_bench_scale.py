@@ -22,7 +22,7 @@ def test_every_size_does_the_same_work_and_leaves_nothing(tmp_path: Path) -> Non
         [*COMMAND, "scale", *flags, "--json"],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=False,
     )
 
@@ -40,7 +40,7 @@ def test_simulated_sizes_are_counted_without_a_daemon(tmp_path: Path) -> None:
     flags = ["--simulate", "3", "--offered", "5000", "--directory", str(tmp_path), "--json"]
 
     done = subprocess.run(
-        [*COMMAND, "scale", *flags], capture_output=True, text=True, timeout=55, check=False
+        [*COMMAND, "scale", *flags], capture_output=True, text=True, timeout=100, check=False
     )
 
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def test_a_report_has_the_results_and_a_page(tmp_path: Path, flags: tuple[str, .
     where = ["-a", "posix", name, str(tmp_path / "work"), "--report", str(tmp_path / "report")]
 
     done = subprocess.run(
-        [*COMMAND, *flags, *where], capture_output=True, text=True, timeout=55, check=False
+        [*COMMAND, *flags, *where], capture_output=True, text=True, timeout=100, check=False
     )
 
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import benchfs
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.messages import Hello, Prove, Release, Renew
+from tests.cluster.users import ALICE, home, only_root
 
 BACKGROUND = (Hello, Prove, Release, Renew)  # many operations share one of these
 
@@ -23,7 +25,7 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
 
 @pytest.fixture
 async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
-    async with benchfs.AsyncClient(cluster.url, attribute_seconds=60) as client:
+    async with benchfs.AsyncClient(str(cluster.directory), attribute_seconds=60) as client:
         yield client
         await client.rmtree("/")
 
@@ -69,13 +71,48 @@ async def test_a_path_costs_a_request_for_each_name_that_is_not_remembered(
 ) -> None:
     await fs.makedirs("/a/b")
     await fs.write_bytes("/a/b/file", b"1")
-    async with benchfs.AsyncClient(cluster.url, attribute_seconds=60) as other:
+    async with benchfs.AsyncClient(str(cluster.directory), attribute_seconds=60) as other:
         requests.clear()
 
         await other.stat("/a/b/file")
         await other.stat("/a/b/file")
 
     assert requests == ["Lookup"] * 4
+
+
+@only_root
+async def test_an_ordinary_user_asks_for_a_small_file_no_more_often(
+    cluster: benchfs.LocalCluster, fs: benchfs.AsyncClient, requests: list[str]
+) -> None:
+    directory = await home(fs, ALICE)
+    async with benchfs.AsyncClient(
+        str(cluster.directory), user=ALICE, attribute_seconds=60
+    ) as alice:
+        await alice.listdir(directory)
+        for number in range(8):  # their chunks are at any of the nodes
+            requests.clear()
+            async with await alice.open(f"{directory}/{number}", "xb") as file:
+                await file.write(b"1")
+            async with await alice.open(f"{directory}/{number}", "rb") as file:
+                assert await file.pread(1, 0) == b"1"
+            assert requests == ["Open", "WriteChunk", "ReportSize", "Open", "ReadChunk"]
+
+
+@only_root
+async def test_a_node_that_has_forgotten_what_it_was_shown_asks(
+    cluster: benchfs.LocalCluster, fs: benchfs.AsyncClient
+) -> None:
+    directory = await home(fs, ALICE)
+    async with benchfs.AsyncClient(str(cluster.directory), user=ALICE) as alice:
+        async with await alice.open(f"{directory}/f", "w+b") as file:
+            await file.write(b"before")
+            await file.flush()
+            for node in cluster.nodes:
+                node.stop()
+                await asyncio.to_thread(node.start)
+            await file.pwrite(b"afters", 0)
+            await file.flush()
+            assert await file.pread(6, 0) == b"afters"
 
 
 async def test_the_client_counts_its_requests(fs: benchfs.AsyncClient, requests: list[str]) -> None:

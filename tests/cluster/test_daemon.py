@@ -32,7 +32,7 @@ from benchfs.rpc.messages import (
     LayoutRecord,
     Lookup,
     MakeDirectory,
-    MapReply,
+    MapRecord,
     Open,
     OpenReply,
     ReadChunk,
@@ -59,7 +59,7 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
 class Direct:
     """Requests to any node, with the envelope in the test's hands."""
 
-    def __init__(self, pool: Pool, cluster_map: MapReply) -> None:
+    def __init__(self, pool: Pool, cluster_map: MapRecord) -> None:
         self.pool = pool
         self.map = cluster_map
 
@@ -67,7 +67,7 @@ class Direct:
         """The connection to a group's primary."""
         primary = self.map.groups[group].nodes[0]
         record = next(node for node in self.map.nodes if node.node_id == primary)
-        return await self.pool.connect(Peer(primary, record.addresses), "calls", timeout=5)
+        return await self.pool.connect(Peer(primary, record.addresses), "calls", timeout=20)
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ async def direct(cluster: benchfs.LocalCluster) -> AsyncIterator[Direct]:
     endpoints = await find(str(cluster.directory))
     who = Credentials(endpoints.secret, os.urandom(16), "client", 0, 0, os.urandom)
     pool = Pool(choose().transport, who)
-    first = await pool.connect(Peer("", endpoints.addresses[:1]), "calls", timeout=5)
-    answer = await first.call(GetMap(), timeout=5)
-    assert isinstance(answer.message, MapReply)
-    yield Direct(pool, answer.message)
+    first = await pool.connect(Peer("", endpoints.addresses[:1]), "calls", timeout=20)
+    answer = await first.call(GetMap(), timeout=20)
+    cluster_map = decoder(MapRecord)(unpack(answer.payload or b""))
+    yield Direct(pool, cluster_map)
     await pool.close()
 
 
@@ -91,7 +91,7 @@ async def test_every_node_knows_all_nodes_as_soon_as_the_cluster_is_up(direct: D
 async def test_another_epoch_is_refused_with_the_entry_that_holds(direct: Direct) -> None:
     connection = await direct.node(0)
     with pytest.raises(RemoteError) as failure:
-        await connection.call(Lookup(ROOT_INO, b"x"), timeout=5, group=0, epoch=7)
+        await connection.call(Lookup(ROOT_INO, b"x"), timeout=20, group=0, epoch=7)
     assert failure.value.code == Code.STALE_EPOCH
     entry = decoder(GroupRecord)(unpack(failure.value.detail))
     assert entry == direct.map.groups[0]
@@ -102,7 +102,7 @@ async def test_a_group_of_another_node_is_refused_too(direct: Direct) -> None:
     mine = direct.map.groups[0].nodes[0]
     other = next(group.group for group in direct.map.groups if group.nodes[0] != mine)
     with pytest.raises(RemoteError) as failure:
-        await connection.call(ReadChunk(1, 0, 0, 10), timeout=5, group=other, epoch=1)
+        await connection.call(ReadChunk(1, 0, 0, 10), timeout=20, group=other, epoch=1)
     assert failure.value.code == Code.STALE_EPOCH
 
 
@@ -112,7 +112,7 @@ async def test_a_repeated_mutation_gets_the_answer_it_got_before(direct: Direct)
 
     async def call(request: tuple[object, ...], sequence: int) -> tuple[object, ...]:
         answer = await connection.call(
-            request, timeout=5, group=0, epoch=1, slot=3, sequence=sequence
+            request, timeout=20, group=0, epoch=1, slot=3, sequence=sequence
         )
         return answer.message
 
@@ -134,7 +134,7 @@ async def test_a_repeated_rename_between_groups_is_not_done_again(direct: Direct
     names = await direct.node(0)
 
     async def call(request: tuple[object, ...], sequence: int) -> tuple[object, ...]:
-        answer = await names.call(request, timeout=5, group=0, epoch=1, slot=9, sequence=sequence)
+        answer = await names.call(request, timeout=20, group=0, epoch=1, slot=9, sequence=sequence)
         return answer.message
 
     made = await call(MakeDirectory(ROOT_INO, b"there", 0o700, 0, 0, 1), 1)
@@ -161,7 +161,7 @@ async def test_what_nodes_ask_each_other_is_refused_to_clients(direct: Direct) -
     names = await direct.node(0)
     for request in (Conclude(bytes(16), True), GetOutcome(bytes(16)), DropLink(bytes(16), 0, 99)):
         with pytest.raises(RemoteError) as failure:
-            await names.call(request, timeout=5, group=0, epoch=1)
+            await names.call(request, timeout=20, group=0, epoch=1)
         assert failure.value.code == errno.EPERM
 
 
@@ -170,7 +170,7 @@ async def test_a_repeated_reservation_gets_the_range_it_got_before(direct: Direc
 
     async def call(request: tuple[object, ...], sequence: int) -> tuple[object, ...]:
         answer = await connection.call(
-            request, timeout=5, group=0, epoch=1, slot=5, sequence=sequence
+            request, timeout=20, group=0, epoch=1, slot=5, sequence=sequence
         )
         return answer.message
 
@@ -186,7 +186,7 @@ async def test_a_repeated_reservation_gets_the_range_it_got_before(direct: Direc
 async def test_a_repeated_write_does_not_undo_a_later_one(direct: Direct) -> None:
     names = await direct.node(0)
     create = Open(ROOT_INO, b"data", True, False, 0o600, 0, 0, LAYOUT)
-    answer = await names.call(create, timeout=5, group=0, epoch=1, slot=9, sequence=1)
+    answer = await names.call(create, timeout=20, group=0, epoch=1, slot=9, sequence=1)
     assert isinstance(answer.message, OpenReply)
     ino = answer.message.ino
 
@@ -194,7 +194,7 @@ async def test_a_repeated_write_does_not_undo_a_later_one(direct: Direct) -> Non
         request = WriteChunk(ino, 0, 0, 0, piece_checks(data, 0))
         await names.call(
             request,
-            timeout=5,
+            timeout=20,
             group=0,
             epoch=1,
             slot=slot,
@@ -205,7 +205,7 @@ async def test_a_repeated_write_does_not_undo_a_later_one(direct: Direct) -> Non
     await write(b"one", 1, 1)
     await write(b"two", 2, 1)
     await write(b"one", 1, 1)  # the reply was lost, the client asks again
-    answer = await names.call(ReadChunk(ino, 0, 0, 10), timeout=5, group=0, epoch=1)
+    answer = await names.call(ReadChunk(ino, 0, 0, 10), timeout=20, group=0, epoch=1)
     assert bytes(answer.payload or b"") == b"two"
 
 
@@ -215,9 +215,9 @@ async def test_a_write_whose_bytes_do_not_match_their_check_changes_nothing(
     names = await direct.node(0)
     request = WriteChunk(77, 0, 0, 0, piece_checks(b"right", 0))
     with pytest.raises(RemoteError) as failure:
-        await names.call(request, timeout=5, group=0, epoch=1, payload=(b"wrong",))
+        await names.call(request, timeout=20, group=0, epoch=1, payload=(b"wrong",))
     assert failure.value.code == errno.EBADMSG
-    answer = await names.call(ReadChunk(77, 0, 0, 10), timeout=5, group=0, epoch=1)
+    answer = await names.call(ReadChunk(77, 0, 0, 10), timeout=20, group=0, epoch=1)
     assert answer.payload is None
 
 

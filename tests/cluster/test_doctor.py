@@ -28,7 +28,7 @@ def doctor(*arguments: str, status: int) -> str:
         [sys.executable, "-m", "benchfs.cli.main", "doctor", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert done.returncode == status, (done.stdout, done.stderr)

@@ -67,7 +67,7 @@ async def test_a_lock_is_waited_for(fs: benchfs.AsyncClient, other: benchfs.Asyn
             await theirs.lock(timeout=0)
         assert not waiting.done()
         await mine.unlock()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await waiting
         with pytest.raises(BlockingIOError):
             await mine.lock(timeout=0)
@@ -175,7 +175,7 @@ async def test_locks_that_make_no_sense_are_refused(
 
 HOLDER = (
     "import benchfs, sys\n"
-    "with benchfs.Client(sys.argv[1], timeout=5) as fs:\n"
+    "with benchfs.Client(sys.argv[1], timeout=20) as fs:\n"
     "    file = fs.open('/f', 'r+b')\n"
     "    file.lock()\n"
     "    print('locked', flush=True)\n"

@@ -286,7 +286,7 @@ async def test_a_name_in_another_directory_opens_and_holds_the_file(
     """Also where name and inode are in different groups: one request more, with all checks."""
     for number in range(8):
         path, there = f"/f{number}", f"/d{number}"
-        await alice.write_bytes(path, b"12345")
+        await alice.write_bytes(path, b"12345" * 1000)  # which is kept in a file
         await alice.chmod(path, 0o644)
         await alice.mkdir(there)
         await alice.link(path, f"{there}/l")
@@ -295,7 +295,7 @@ async def test_a_name_in_another_directory_opens_and_holds_the_file(
             await alice.chmod(path, 0o600)
             await alice.unlink(path)
             await alice.unlink(f"{there}/l")
-            assert await file.read() == b"12345"
+            assert await file.read() == b"12345" * 1000
             assert (await file.stat()).st_nlink == 0
             await file.lock(exclusive=False)
             ino = (await file.stat()).st_ino

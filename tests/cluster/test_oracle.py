@@ -25,6 +25,7 @@ from tests.cluster.rules_of_names import Namespace
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
 
 CHUNK = 65_536
+UMASK = 0o002  # a group may do what its members may
 STEPS = 50
 PARTS = 4  # which several test processes share
 EXAMPLES = 125  # a part: some 25,000 operations in all
@@ -34,6 +35,7 @@ THOROUGH_EXAMPLES = 5_000
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = LocalDirectory(tmp_path_factory.mktemp("oracle"))
+    usual = os.umask(UMASK)
     with benchfs.LocalCluster(nodes=3, chunk_size=CHUNK) as cluster, asyncio.Runner() as runner:
         clients = [
             benchfs.AsyncClient(cluster.url, attribute_seconds=0, local_reads=False),
@@ -47,6 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(runner, clients, directory)
         for client in clients:
             runner.run(client.close())
+    os.umask(usual)
     directory.close()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Awaitable, Callable
+from itertools import product
 
 import pytest
 
@@ -89,6 +90,73 @@ async def test_what_is_there_or_not_is_told_before_what_may_not_be_done(
             await remove
     await fs.chmod(place, 0o777)
     await bob.makedirs(f"{place}/a/b")
+
+
+async def test_who_may_not_look_names_up_is_told_that_of_impossible_ones_too(
+    fs: benchfs.AsyncClient, alice: benchfs.AsyncClient, bob: benchfs.AsyncClient
+) -> None:
+    place = await home(fs, ALICE, 0o600)
+    await alice.mkdir(open_place := await home(fs, BOB, 0o777) + "/d")
+    long = "n" * 256
+
+    for ask in (
+        bob.stat(f"{place}/{long}"),
+        bob.stat(f"{place}/{long}/f"),
+        bob.mkdir(f"{place}/{long}"),
+        bob.open(f"{place}/{long}", "w"),
+        bob.rename(f"{place}/no", f"{open_place}/f"),
+        bob.rename(f"{open_place}/no", f"{place}/f"),
+        bob.rename(f"{open_place}/no/", f"{place}/f"),
+        bob.rename(f"{place}/no", f"{open_place}/no/f"),
+        bob.rename(f"{place}/no", f"{open_place}", replace=False),
+    ):
+        await denied(ask)
+    await fs.chmod(place, 0o711)
+    for tell in (bob.stat(f"{place}/{long}"), bob.mkdir(f"{place}/{long}")):
+        with pytest.raises(OSError, match="name of 256 bytes"):
+            await tell
+
+
+async def test_who_may_not_open_it_is_told_that_before_what_it_is(
+    fs: benchfs.AsyncClient, bob: benchfs.AsyncClient
+) -> None:
+    await fs.mkdir("/d", 0o700)
+    await fs.mkfifo("/fifo", 0o600)
+    await fs.mknod("/socket", stat.S_IFSOCK | 0o600)
+
+    for path in ("/d", "/d/", "/fifo", "/socket"):
+        await denied(bob.open(path))
+    for path, mode in product(("/fifo", "/socket"), ("wb", "r+b", "ab")):
+        await denied(bob.open(path, mode))
+    for mode in ("wb", "r+b", "ab"):
+        with pytest.raises(IsADirectoryError):
+            await bob.open("/d", mode)
+    with pytest.raises(IsADirectoryError):
+        await bob.truncate("/d", 0)
+    for path in ("/fifo", "/socket"):
+        with pytest.raises(OSError) as failure:
+            await bob.truncate(path, 0)
+        assert failure.value.errno == errno.EINVAL
+
+
+async def test_who_may_not_read_or_write_it_is_told_that_before_an_attribute_s_name_is_looked_at(
+    fs: benchfs.AsyncClient, bob: benchfs.AsyncClient
+) -> None:
+    await fs.write_bytes("/f", b"1")
+    await fs.chmod("/f", 0o600)
+    await fs.mkdir("/sticky")
+    await fs.chmod("/sticky", 0o1777)
+
+    for name in ("user.", "other.a", "user.a"):
+        await denied(bob.getxattr("/f", name))
+        await denied(bob.setxattr("/f", name, b""))
+        await denied(bob.removexattr("/f", name))
+    for name in ("user.", "user.a"):
+        await denied(bob.setxattr("/sticky", name, b""), errno.EPERM)
+    for path, name in (("/sticky", "other.a"), ("/f", "system.posix_acl_access")):
+        with pytest.raises(OSError) as failure:
+            await bob.setxattr(path, name, b"")
+        assert failure.value.errno == errno.EOPNOTSUPP
 
 
 async def test_looking_up_needs_search_and_listing_needs_read_permission(

@@ -61,7 +61,7 @@ async def test_a_replaced_file_is_gone_with_its_chunks() -> None:
     with benchfs.LocalCluster(nodes=3) as cluster:  # of its own: there are no other chunks
         async with benchfs.AsyncClient(cluster.url, attribute_seconds=0) as fs:
             await replace_files(fs)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while any(node.reply.chunk_bytes for node in await fs.status() if node.reply):
                     await asyncio.sleep(0.02)
 

@@ -79,6 +79,12 @@ async def test_what_is_there_is_told_who_may_not_replace_it(
             await alice.rename(f"{old}/f", f"{new}/g", replace=False)
         await denied(alice.rename(f"{old}/f", f"{new}/g"))
         await denied(alice.rename(f"{old}/f", f"{new}/g", exchange=True))
+        with pytest.raises(FileNotFoundError):
+            await alice.rename(f"{old}/f", f"{new}/no", exchange=True)
+        await fs.chmod(old, 0o755)
+        with pytest.raises(FileExistsError):
+            await alice.rename(f"{old}/f", f"{new}/g", replace=False)
+        await fs.chmod(old, 0o777)
         await fs.chmod(new, 0o777)
         await fs.unlink(f"{new}/g")
         await fs.unlink(f"{old}/f")

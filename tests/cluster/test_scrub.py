@@ -46,7 +46,7 @@ def benchfs_command(*arguments: str, status: int) -> str:
         [sys.executable, "-m", "benchfs.cli.main", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert done.returncode == status, (done.stdout, done.stderr)

@@ -25,12 +25,13 @@ from benchfs.rpc.messages import (
     DropLink,
     GetMap,
     MakeInode,
-    MapReply,
+    MapRecord,
     PrepareName,
     PrepareParent,
     SettleLinks,
 )
 from benchfs.rpc.pool import Credentials, Peer, Pool
+from benchfs.rpc.schema import decoder, unpack
 from benchfs.rpc.transports.choose import choose
 from tests.cluster.users import ALICE, SHARED, denied, only_root
 
@@ -60,14 +61,14 @@ async def test_root_is_nobody_unless_the_settings_trust_him(root: str, may: bool
 @asynccontextmanager
 async def connected(
     cluster: benchfs.LocalCluster, role: str
-) -> AsyncIterator[tuple[Pool, MapReply]]:
+) -> AsyncIterator[tuple[Pool, MapRecord]]:
     endpoints = await find(str(cluster.directory))
     who = Credentials(endpoints.secret, os.urandom(16), role, 0, 0, os.urandom)
     pool = Pool(choose().transport, who)
-    first = await pool.connect(Peer("", endpoints.addresses[:1]), "calls", timeout=5)
-    answer = await first.call(GetMap(), timeout=5)
-    assert isinstance(answer.message, MapReply)
-    yield pool, answer.message
+    first = await pool.connect(Peer("", endpoints.addresses[:1]), "calls", timeout=20)
+    answer = await first.call(GetMap(), timeout=20)
+    cluster_map = decoder(MapRecord)(unpack(answer.payload or b""))
+    yield pool, cluster_map
     await pool.close()
 
 
@@ -77,7 +78,7 @@ async def test_what_nodes_ask_one_another_is_refused_to_clients(
     async with connected(cluster, "client") as (pool, cluster_map):
         group = cluster_map.groups[home_group(ROOT_INO)]
         node = next(node for node in cluster_map.nodes if node.node_id == group.nodes[0])
-        connection = await pool.connect(Peer(node.node_id, node.addresses), "calls", timeout=5)
+        connection = await pool.connect(Peer(node.node_id, node.addresses), "calls", timeout=20)
         token = b"\1" * 16
         for request in (
             MakeInode(ROOT_INO, 0o777, 0, 0, 1),
@@ -90,7 +91,7 @@ async def test_what_nodes_ask_one_another_is_refused_to_clients(
             PrepareParent(token, 0, ROOT_INO, ROOT_INO, None),
         ):
             with pytest.raises(RemoteError) as failure:
-                await connection.call(request, timeout=5, group=group.group, epoch=group.epoch)
+                await connection.call(request, timeout=20, group=group.group, epoch=group.epoch)
             assert failure.value.code == errno.EPERM
 
 
@@ -98,6 +99,7 @@ PROGRAM = """
 import asyncio, os, sys
 from benchfs.rpc.messages import MakeDirectory
 from benchfs.rpc.pool import Credentials, Peer, Pool
+from benchfs.rpc.schema import decoder, unpack
 from benchfs.rpc.transports.choose import choose
 
 async def main():
@@ -109,9 +111,9 @@ async def main():
     os.setresgid(int(gid), int(gid), int(gid))
     os.setresuid(int(uid), int(uid), int(uid))
     try:
-        connection = await pool.connect(Peer("", (address,)), "calls", timeout=5)
+        connection = await pool.connect(Peer("", (address,)), "calls", timeout=20)
         request = MakeDirectory(int(parent), os.urandom(4).hex().encode(), 0o755, 0, 0, 1)
-        await connection.call(request, timeout=5, group=int(parent) >> 48, epoch=1, sequence=1)
+        await connection.call(request, timeout=20, group=int(parent) >> 48, epoch=1, sequence=1)
         print("made")
     except Exception as failure:
         print(type(failure).__name__, failure)

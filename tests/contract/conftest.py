@@ -48,4 +48,4 @@ async def client(node: Node) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def connection(client: Client) -> Connection:
-    return await client.pool.connect(client.peer, "calls", timeout=5)
+    return await client.pool.connect(client.peer, "calls", timeout=20)

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from benchfs.rpc import handshake as handshake_module
-from benchfs.rpc import server as server_module
+from benchfs.rpc import server_connection
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.errors import (
     ConnectionLostError,
@@ -47,7 +47,7 @@ def say(recorder: Recorder, *frames: bytes) -> None:
 async def test_another_secret_is_refused_by_the_client(node: Node) -> None:
     pool, peer = client_of(node, secret=b"another")
     with pytest.raises(HandshakeError, match="server does not know this cluster's secret"):
-        await pool.connect(peer, "calls", timeout=5)
+        await pool.connect(peer, "calls", timeout=20)
     await pool.close()
 
 
@@ -72,14 +72,14 @@ async def test_versions_that_do_not_overlap_are_both_named(
         ClientHandshake, "hello", lambda _: HELLO._replace(version_least=8, version_greatest=9)
     )
     with pytest.raises(HandshakeError, match="speaks 8 to 9, this node speaks 1 to 1"):
-        await pool.connect(peer, "calls", timeout=5)
+        await pool.connect(peer, "calls", timeout=20)
     await pool.close()
 
 
 async def test_another_node_at_the_address_is_noticed(node: Node) -> None:
     pool, peer = client_of(node, node_id="node-2")
     with pytest.raises(HandshakeError, match="is node node-1, not node-2"):
-        await pool.connect(peer, "calls", timeout=5)
+        await pool.connect(peer, "calls", timeout=20)
     await pool.close()
     await until(lambda: not node.server.connections)
 
@@ -110,7 +110,7 @@ async def test_what_is_no_handshake_is_refused_with_a_reason(
 async def test_who_does_not_prove_in_time_is_turned_away(
     monkeypatch: pytest.MonkeyPatch, node: Node
 ) -> None:
-    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr(server_connection, "HANDSHAKE_SECONDS", 0.05)
     async with stranger(node) as silent, stranger(node) as half:
         say(half, request(Op.HELLO, HELLO))
         for recorder in (silent, half):
@@ -121,15 +121,15 @@ async def test_who_does_not_prove_in_time_is_turned_away(
 async def test_strangers_above_the_limit_are_turned_away_and_members_are_not(
     monkeypatch: pytest.MonkeyPatch, node: Node
 ) -> None:
-    monkeypatch.setattr(server_module, "HALF_OPEN_MOST", 3)
+    monkeypatch.setattr(server_connection, "HALF_OPEN_MOST", 3)
     pool, peer = client_of(node)
-    connection = await pool.connect(peer, "calls", timeout=5)
+    connection = await pool.connect(peer, "calls", timeout=20)
     async with contextlib.AsyncExitStack() as stack:
         strangers = [await stack.enter_async_context(stranger(node)) for _ in range(5)]
         for recorder in strangers[3:]:
             await recorder.until(lambda recorder: bool(recorder.lost_reasons))
         assert not any(recorder.lost_reasons for recorder in strangers[:3])
-        assert (await connection.call(read(1, 1), timeout=5)).payload == b"\1"
+        assert (await connection.call(read(1, 1), timeout=20)).payload == b"\1"
     await pool.close()
 
 
@@ -144,7 +144,7 @@ async def test_a_server_that_does_not_speak_the_protocol_is_refused(engine: Engi
     node.address = listener.address
     pool, peer = client_of(node)
     with pytest.raises((HandshakeError, ConnectionLostError), match="not a BenchFS connection"):
-        await pool.connect(peer, "calls", timeout=5)
+        await pool.connect(peer, "calls", timeout=20)
     await pool.close()
     listener.close()
 
@@ -153,7 +153,7 @@ async def test_a_server_that_does_not_speak_the_protocol_is_refused(engine: Engi
 async def test_a_reply_that_makes_no_sense_ends_the_connection(
     node: Node, connection: Connection, body: list[object]
 ) -> None:
-    call = asyncio.create_task(connection.call(SyncFile(1), timeout=5))
+    call = asyncio.create_task(connection.call(SyncFile(1), timeout=20))
     await until(lambda: node.started)
     (served,) = node.server.connections
     served.link.write([encode(Kind.REPLY, connection._last_id, msgpack.packb(body))])
@@ -168,11 +168,11 @@ async def test_the_proof_of_the_wire_is_that_of_the_handshake(node: Node) -> Non
     """A client written by hand from docs/PROTOCOL.md gets in."""
     connection = Connection(asyncio.get_running_loop())
     await node.engine.transport.connect(node.address, connection)
-    hello = await connection.call(HELLO, timeout=5)
+    hello = await connection.call(HELLO, timeout=20)
     assert isinstance(hello.message, HelloReply)
     assert hello.message.proof == proof(b"S", SECRET, NONCE, hello.message.nonce)
     assert hello.message.version == handshake_module.VERSION_GREATEST
     mine = proof(b"C", SECRET, NONCE, hello.message.nonce)
-    welcome = await connection.call(Prove(mine, "calls", 1, 2), timeout=5)
+    welcome = await connection.call(Prove(mine, "calls", 1, 2), timeout=20)
     assert welcome.message[:2] == ("node-1", "cluster")
     connection.goodbye("done")

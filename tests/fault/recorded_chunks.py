@@ -14,6 +14,7 @@ from benchfs.checks import piece_checks, verify_pieces
 from benchfs.env import fixed_env
 from benchfs.layout import BLOCK_SIZE
 from benchfsd.chunks import ChunkStore, DiskChunkFiles
+from benchfsd.chunks.changing import SMALL_BYTES
 from benchfsd.database import Database
 from benchfsd.mode import Mode
 
@@ -80,6 +81,9 @@ class RecordingFiles(DiskChunkFiles):
         self._log.append(Effect("sync", index))
         await asyncio.sleep(0)
 
+    def sync_now(self, ino: int, index: int) -> None:
+        self._log.append(Effect("sync", index))
+
 
 # ------------------------------------------------------------------------------- operations
 
@@ -135,7 +139,9 @@ def epoch_before(operations: tuple[Operation, ...], number: int) -> int:
     return sum(operation.name == "cut" for operation in operations[:number])
 
 
-def make_store(place: Path, mode: Mode, log: Log | None = None) -> tuple[ChunkStore, Database]:
+def make_store(
+    place: Path, mode: Mode, log: Log | None = None, small_bytes: int = SMALL_BYTES
+) -> tuple[ChunkStore, Database]:
     loop = asyncio.get_running_loop()
     fatal: list[Exception] = []
     options = {"durable": mode is Mode.DURABLE, "on_fatal": fatal.append}
@@ -153,6 +159,7 @@ def make_store(place: Path, mode: Mode, log: Log | None = None) -> tuple[ChunkSt
         node_id="node-1",
         on_fatal=fatal.append,
         reserve=0,
+        small_bytes=small_bytes,
     )
     return store, database
 
@@ -164,8 +171,8 @@ async def run(
     for number, operation in enumerate(operations[start:], start):
         log.append(Effect("begin", number))
         await execute(store, operations, number, operation)
+        await asyncio.sleep(0)  # the turn ends, with the commit that replies wait for
         log.append(Effect("ack", number))
-        await asyncio.sleep(0)  # the turn ends, with the commit of what is open
 
 
 async def execute(store, operations, number: int, operation: Operation) -> None:
@@ -182,9 +189,11 @@ async def execute(store, operations, number: int, operation: Operation) -> None:
         await store.cut(INO, epoch + 1, operation.offset, CHUNK_SIZE)
 
 
-async def record(place: Path, mode: Mode, operations: tuple[Operation, ...]) -> Log:
+async def record(
+    place: Path, mode: Mode, operations: tuple[Operation, ...], small_bytes: int = SMALL_BYTES
+) -> Log:
     log: Log = []
-    store, database = make_store(place, mode, log)
+    store, database = make_store(place, mode, log, small_bytes)
     store.recover(clean_stop=True)
     await run(store, log, operations)
     store.abandon()

@@ -1,8 +1,6 @@
 """A node on a real socket, and peers that break the protocol: only they feel it."""
 
 import asyncio
-import gc
-import os
 import random
 import socket
 import struct
@@ -11,12 +9,12 @@ from collections.abc import AsyncIterator
 import msgpack
 import pytest
 
-from benchfs.rpc import server as server_module
+from benchfs.rpc import server_connection
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.frames import HEADER, Kind, encode
 from benchfs.rpc.handshake import proof
 from benchfs.rpc.messages import Code, Hello, Op, Prove, ReadChunk
-from tests.contract.links import engine_of
+from tests.contract.links import descriptors_fall_to, engine_of, open_descriptors
 from tests.contract.rpc_node import SECRET, Node, client_of, running, until
 
 NONCE = bytes(range(32))
@@ -25,20 +23,19 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @pytest.fixture(params=["sockets-tcp", "sockets-unix"])
 async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
-    gc.collect()  # what earlier tests left to the collector does not count
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     async with engine_of(request.param) as engine, running(engine) as made:
         yield made
-    assert len(os.listdir("/proc/self/fd")) == before
+    await descriptors_fall_to(before)
 
 
 @pytest.fixture
 async def other(node: Node) -> AsyncIterator[Connection]:
     """A member whose connection must go on working, whatever others send."""
     pool, peer = client_of(node)
-    connection = await pool.connect(peer, "calls", timeout=5)
+    connection = await pool.connect(peer, "calls", timeout=20)
     yield connection
-    answer = await connection.call(ReadChunk(1, 5, 0, 100), timeout=5)
+    answer = await connection.call(ReadChunk(1, 5, 0, 100), timeout=20)
     assert answer.payload == b"\5" * 100
     assert len(node.server.connections) == 1, "of the bad connection nothing is left"
     await pool.close()
@@ -66,7 +63,7 @@ async def member(node: Node) -> Streams:
 
 
 async def frame(reader: asyncio.StreamReader) -> tuple[int, list[object]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         _, _, kind, _, body, payload, _ = HEADER.unpack(await reader.readexactly(HEADER.size))
         values = msgpack.unpackb(await reader.readexactly(body)) if body else []
         await reader.readexactly(payload)
@@ -79,7 +76,7 @@ async def ended(streams: Streams) -> str:
     kind, body = await frame(reader)
     assert kind == Kind.GOODBYE
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert await reader.read() == b""
     except ConnectionError:
         pass  # it closed while some of our bytes were unread
@@ -171,7 +168,7 @@ async def test_a_frame_in_single_bytes_is_answered_and_holds_up_nobody(
         writer.write(raw[number : number + 1])
         await writer.drain()
         if number % 20 == 0:
-            await other.call(ReadChunk(1, 1, 0, 1), timeout=5)
+            await other.call(ReadChunk(1, 1, 0, 1), timeout=20)
 
     kind, body = await frame(reader)
     assert (kind, body[0]) == (Kind.REPLY, Op.READ_CHUNK)
@@ -182,14 +179,14 @@ async def test_a_frame_in_single_bytes_is_answered_and_holds_up_nobody(
 async def test_who_dribbles_its_hello_runs_out_of_time(
     node: Node, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(server_connection, "HANDSHAKE_SECONDS", 0.2)
     reader, writer = await open_raw(node)
     raw = request(Op.HELLO, Hello(1, 1, bytes(16), "client", NONCE, ()))
     try:
         for byte in raw[:-1]:
             writer.write(bytes([byte]))
             await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await reader.read()
     except ConnectionError:
         pass

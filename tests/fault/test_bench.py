@@ -16,7 +16,7 @@ import pytest
 import benchfs
 
 CHUNK = 65_536
-WAIT_SECONDS = 40
+WAIT_SECONDS = 100
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_a_node_lost_in_a_repetition_leaves_the_ones_before(
 ) -> None:
     flags = ["-w", "-r", "-t", "64k", "-b", "1m", "-F", "-o", "/f", "-i", "1000000"]
     run = start(
-        "ior", *flags, "--cluster", cluster.url, "--json", "--report", str(tmp_path), timeout=2
+        "ior", *flags, "--cluster", cluster.url, "--json", "--report", str(tmp_path), timeout=3
     )
     async with looking(cluster.url) as fs:
         seen = set()
@@ -72,7 +72,7 @@ async def test_a_node_lost_while_files_are_made_leaves_the_phases_before(
     cluster: benchfs.LocalCluster,
 ) -> None:
     flags = ["-n", "1000000", "-F", "-W", "30", "-w", "100", "-d", "/md", "--tasks", "2"]
-    run = start("mdtest", *flags, "--cluster", cluster.url, "--json", timeout=2)
+    run = start("mdtest", *flags, "--cluster", cluster.url, "--json", timeout=3)
     async with looking(cluster.url) as fs:
         while not await fs.exists("/md/test-dir.0-0/mdtest_tree.0/file.mdtest.1.20"):
             await asyncio.sleep(0.01)
@@ -148,3 +148,28 @@ def test_io500_ends_with_the_phase_that_fails_and_has_no_score(small_disk: Path)
     assert "No space left" in out
     assert "[SCORE" not in out
     assert left == [], err
+
+
+async def test_io500_keeps_the_phases_before_a_node_was_lost_and_marks_the_one_that_failed(
+    cluster: benchfs.LocalCluster, tmp_path: Path
+) -> None:
+    flags = ["--stonewall", "1", "--tasks", "2", "--cluster", cluster.url, "--json"]
+    run = start("io500", *flags, "--report", str(tmp_path), timeout=2)
+    async with looking(cluster.url) as fs:
+        while not await fs.exists("/io500/ior-hard/file"):
+            await asyncio.sleep(0.01)
+    cluster.nodes[1].kill()
+    out, err = await asyncio.to_thread(run.communicate, timeout=WAIT_SECONDS)
+
+    assert run.returncode == 1, (out, err)
+    assert "node-1" in err
+    assert "incomplete, 3 phases are shown: ior-hard-write" in err
+    found = json.loads(out)
+    measured = ["ior-easy-write", "mdtest-easy-write", "timestamp"]
+    assert [row["name"] for row in found["results"]] == measured
+    assert (found["score"], found["valid"]) == (None, False)
+    assert found["benchfs"]["failed"]["name"] == "ior-hard-write"
+    assert len(found["benchfs"]["failed"]["clients"]) == 2
+    assert json.loads((tmp_path / "results.json").read_text()) == found
+    assert "the run ended early" in (tmp_path / "index.html").read_text()
+    assert "INCOMPLETE: ior-hard-write" in (tmp_path / "result_summary.txt").read_text()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchfs.rpc.errors import RemoteError
+from benchfsd.chunks.changing import SMALL_BYTES
 from benchfsd.chunks.cleaning import Cleaner
 from benchfsd.mode import Mode
 from tests.fault.recorded_chunks import (
@@ -94,11 +95,13 @@ async def check_power_loss(
     shutil.rmtree(place)
 
 
-async def enumerate_power_losses(make_place: Callable[[], Path]) -> int:
+async def enumerate_power_losses(
+    make_place: Callable[[], Path], small_bytes: int = SMALL_BYTES
+) -> int:
     count = 0
     for text in POWER_STORIES:
         operations = story(text)
-        log = await record(make_place(), Mode.DURABLE, operations)
+        log = await record(make_place(), Mode.DURABLE, operations, small_bytes)
         for end in range(1, len(log) + 1):
             effects = log[:end]
             if effects[-1].kind == "begin":
@@ -115,12 +118,15 @@ async def enumerate_power_losses(make_place: Callable[[], Path]) -> int:
     return count
 
 
-@pytest.mark.timeout(120)
-async def test_power_loss_takes_nothing_that_was_synced(memory_place) -> None:
-    assert await enumerate_power_losses(memory_place) > 200
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("small_bytes", "least"), [(0, 200), (SMALL_BYTES, 100)])
+async def test_power_loss_takes_nothing_that_was_synced(
+    memory_place, small_bytes: int, least: int
+) -> None:
+    assert await enumerate_power_losses(memory_place, small_bytes) > least
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_cleaning_before_the_flush_is_found(memory_place, monkeypatch) -> None:
     async def clean_early(self, state) -> None:
         await self.complete(state)

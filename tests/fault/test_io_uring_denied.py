@@ -23,7 +23,7 @@ def denied(*command: str) -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run(
         [sys.executable, str(LAUNCHER), sys.executable, *command],
         capture_output=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, (command, done.stdout, done.stderr)

@@ -8,7 +8,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,17 @@ import pytest
 
 import benchfs
 from benchfs.errors import BenchFSError, NoSpaceError, TransportError
-
-CHUNK = 65_536
-TIMEOUT = 2.0
+from tests.fault.losing_nodes import (
+    CHUNK,
+    DATA,
+    PATIENCE_SECONDS,
+    acknowledged_before_all_were_killed,
+    bring_back,
+    client,
+    in_a_hurry,
+    lose,
+    wide_file,
+)
 
 
 @pytest.fixture
@@ -27,39 +34,12 @@ def cluster() -> Iterator[benchfs.LocalCluster]:
         yield running
 
 
-def node_of(fs: benchfs.AsyncClient, ino: int) -> str:
-    """The node that keeps an inode."""
-    return fs.cluster_map.primary(ino >> 48)
-
-
 async def test_everything_acknowledged_survives_kill_9_of_all_daemons(
     cluster: benchfs.LocalCluster,
 ) -> None:
-    done: dict[str, bytes] = {}
-    started = asyncio.Event()
+    acknowledged = await acknowledged_before_all_were_killed(cluster)
 
-    async def write(fs: benchfs.AsyncClient, rank: int) -> None:
-        rng = random.Random(rank)
-        for number in range(10_000):
-            name, data = f"/d/{rank}-{number}", rng.randbytes(rng.randrange(4 * CHUNK))
-            await fs.write_bytes(name, data)
-            done[name] = data
-            if len(done) > 40:
-                started.set()
-
-    async with benchfs.AsyncClient(cluster.url, timeout=TIMEOUT) as fs:
-        await fs.mkdir("/d")
-        writers = [asyncio.create_task(write(fs, rank)) for rank in range(8)]
-        async with asyncio.timeout(30):
-            await started.wait()
-        for node in cluster.nodes:
-            node.kill()
-        outcomes = await asyncio.gather(*writers, return_exceptions=True)
-    assert all(isinstance(outcome, TransportError) for outcome in outcomes), outcomes
-    acknowledged = dict(done)
-    for node in cluster.nodes:
-        await asyncio.to_thread(node.start)
-    async with benchfs.AsyncClient(str(cluster.directory)) as fs:
+    async with client(cluster) as fs:
         for name, data in acknowledged.items():
             assert await fs.read_bytes(name) == data, name
 
@@ -67,7 +47,7 @@ async def test_everything_acknowledged_survives_kill_9_of_all_daemons(
 async def test_an_operation_waits_for_a_node_that_comes_back(
     cluster: benchfs.LocalCluster,
 ) -> None:
-    async with benchfs.AsyncClient(cluster.url, timeout=20) as fs:
+    async with benchfs.AsyncClient(cluster.url, timeout=PATIENCE_SECONDS) as fs:
         await fs.write_bytes("/f", b"x" * 9 * CHUNK)
         for node in cluster.nodes:
             node.kill()
@@ -84,55 +64,48 @@ async def test_an_operation_waits_for_a_node_that_comes_back(
 async def test_a_lost_node_is_a_clear_error_in_time_and_the_others_serve_on(
     cluster: benchfs.LocalCluster, how: str
 ) -> None:
-    async with benchfs.AsyncClient(cluster.url, timeout=TIMEOUT, local_reads=False) as fs:
-        await fs.write_bytes("/wide", b"x" * 30 * CHUNK)
+    async with client(cluster) as fs, client(cluster) as other:
+        wide = await wide_file(fs, cluster)
         await fs.write_bytes("/small", b"small")
-        metadata = node_of(fs, (await fs.stat("/wide")).st_ino)
-        lost = next(node for node in cluster.nodes if node.node_id != metadata)
-        (lost.kill if how == "kill" else lost.pause)()
-        async with benchfs.AsyncClient(cluster.url, timeout=TIMEOUT, local_reads=False) as other:
-            started = time.monotonic()
-            with pytest.raises(TransportError) as failure:
-                await other.read_bytes("/wide")
-            assert time.monotonic() - started < TIMEOUT + 5
-            assert failure.value.node == lost.node_id
-            assert failure.value.filename == "/wide"
-            assert failure.value.operation == "read"
-            assert (await other.stat("/small")).st_size == 5
+
+        failure = await lose(other, wide, how)
+
+        assert failure.node == wide.other.node_id
+        assert failure.filename == "/wide"
+        assert failure.operation == "read"
+        assert (await other.stat("/small")).st_size == 5
+        with in_a_hurry(other):
             status = {node.node_id: node for node in await other.status()}
-            assert status[lost.node_id].reply is None
-            assert status[metadata].reply is not None
-        if how == "pause":
-            lost.resume()
-        else:
-            await asyncio.to_thread(lost.start)
-        assert await fs.read_bytes("/wide") == b"x" * 30 * CHUNK
+        assert status[wide.other.node_id].reply is None
+        assert status[wide.keeper].reply is not None
+        await bring_back(wide.other, how)
+        assert await fs.read_bytes("/wide") == DATA
 
 
 async def test_a_read_of_several_chunks_at_once_fails_with_the_error_of_one() -> None:
     with benchfs.LocalCluster(nodes=2, chunk_size=1 << 18) as cluster:
-        options = {"timeout": TIMEOUT, "local_reads": False, "cache_bytes": 0}
-        async with benchfs.AsyncClient(cluster.url, **options) as fs:  # type: ignore[arg-type]
-            await fs.write_bytes("/wide", bytes(6 << 20))  # 24 chunks: both nodes have some
-            metadata = node_of(fs, (await fs.stat("/wide")).st_ino)
-            next(node for node in cluster.nodes if node.node_id != metadata).kill()
-            async with await fs.open("/wide") as file:
-                with pytest.raises(TransportError):
-                    await file.pread(6 << 20, 0)
+        async with client(cluster) as fs:
+            wide = await wide_file(fs, cluster, bytes(6 << 20))
+            wide.other.kill()
+            with in_a_hurry(fs):
+                file = await fs.open("/wide")
+            with pytest.raises(TransportError):
+                await file.pread(6 << 20, 0)
+            await file.close()
 
 
 async def test_a_write_to_a_lost_node_fails_at_the_latest_at_close(
     cluster: benchfs.LocalCluster,
 ) -> None:
-    async with benchfs.AsyncClient(cluster.url, timeout=TIMEOUT) as fs:
-        file = await fs.open("/wide", "wb")
-        metadata = node_of(fs, (await fs.stat("/wide")).st_ino)
-        lost = next(node for node in cluster.nodes if node.node_id != metadata)
-        lost.kill()
-        with pytest.raises(TransportError) as failure:
-            await file.write(b"x" * 30 * CHUNK)
-            await file.close()
-        assert failure.value.node == lost.node_id
+    async with client(cluster) as fs:
+        wide = await wide_file(fs, cluster)
+        wide.other.kill()
+        with in_a_hurry(fs):
+            file = await fs.open("/wide", "r+b")
+            with pytest.raises(TransportError) as failure:
+                await file.write(DATA)
+                await file.close()
+        assert failure.value.node == wide.other.node_id
         assert failure.value.filename == "/wide"
         with pytest.raises((BenchFSError, ValueError)):
             await file.fsync()
@@ -146,7 +119,7 @@ def test_a_full_disk_refuses_new_data_and_keeps_the_old(small_disk: Path) -> Non
 async def fill_and_free(cluster: benchfs.LocalCluster) -> None:
     data = random.Random(1).randbytes(1 << 20)
     kept = []
-    async with benchfs.AsyncClient(cluster.url, timeout=5) as fs:
+    async with benchfs.AsyncClient(cluster.url, timeout=PATIENCE_SECONDS) as fs:
         with pytest.raises(NoSpaceError) as failure:
             for number in range(100):
                 await fs.write_bytes(f"/f{number}", data)
@@ -158,7 +131,7 @@ async def fill_and_free(cluster: benchfs.LocalCluster) -> None:
             assert await fs.read_bytes(name) == data
         for name in kept:
             await fs.unlink(name)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while sum(s.reply.chunk_bytes for s in await fs.status() if s.reply) > 2 * len(data):
                 await asyncio.sleep(0.02)
         await fs.write_bytes("/again", data)
@@ -170,14 +143,14 @@ async def test_bytes_that_changed_on_the_disk_are_an_error_and_not_data(
 ) -> None:
     async with benchfs.AsyncClient(cluster.url, local_reads=False) as fs:
         async with await fs.open("/f", "wb") as file:
-            await file.write(b"x" * 100)
+            await file.write(b"x" * 10_000)
             await file.fsync()
     for node in cluster.nodes:
         node.stop()
     (chunk,) = [
         path for path in cluster.directory.glob("node-*/data/chunks/*/*") if path.stat().st_size
     ]
-    chunk.write_bytes(b"x" * 99 + b"y")
+    chunk.write_bytes(b"x" * 9999 + b"y")
     for node in cluster.nodes:
         await asyncio.to_thread(node.start)
     for local_reads in (False, True):
@@ -218,7 +191,7 @@ async def test_the_wrong_secret_is_refused(cluster: benchfs.LocalCluster, tmp_pa
     secret.write_bytes(os.urandom(32))
     url = cluster.url.partition("?")[0] + f"?secret_file={secret}"
     with pytest.raises(benchfs.ClusterError, match="secret") as failure:
-        async with benchfs.AsyncClient(url, timeout=TIMEOUT):
+        async with benchfs.AsyncClient(url, timeout=PATIENCE_SECONDS):
             pass
     assert failure.value.errno == errno.EKEYREJECTED
 
@@ -237,7 +210,7 @@ def test_a_second_daemon_on_the_same_data_is_refused(cluster: benchfs.LocalClust
         [sys.executable, "-m", "benchfsd", "--config", str(copy)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=100,
         check=False,
     )
     assert second.returncode == 1
@@ -245,9 +218,7 @@ def test_a_second_daemon_on_the_same_data_is_refused(cluster: benchfs.LocalClust
 
 
 def test_sigterm_ends_a_daemon_in_order(cluster: benchfs.LocalCluster) -> None:
-    started = time.monotonic()
     for node in cluster.nodes:
         node.stop()
-    assert time.monotonic() - started < 15
     for node in cluster.nodes:
         assert '"message": "stopped"' in node.log.read_text()

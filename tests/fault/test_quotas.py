@@ -156,7 +156,7 @@ async def test_what_a_crash_between_the_steps_of_mkdir_left_in_the_count_fsck_ta
         while await counted(fs) != (0, 61 + begun):
             await asyncio.sleep(0.05)
     assert await tree(fs) == (0, 61)
-    report = await fs.fsck(Options(repair=True, age=0, patience=1))
+    report = await fs.fsck(Options(repair=True, age=0, patience=20))
     assert {one.finding.kind for one in report.found} == {Kind.NAMELESS}
     assert len(report.found) == begun
     assert report.clean

@@ -9,6 +9,7 @@ from benchfs.bench.soak import MOST_GROWTH_BYTES, SAMPLES, Sample, Soak
 from benchfs.rpc.transports.choose import choose
 
 CALLS = 100_000  # some four seconds
+ATTEMPTS = 3  # an allocator may take more at any time; what leaks grows every time
 
 
 @pytest.mark.parametrize("engine", ["sockets", "uring"])
@@ -16,11 +17,13 @@ def test_memory_is_flat_over_many_calls(engine: str) -> None:
     if (summary := choose(engine).summary) != engine:
         pytest.skip(f"needs the engine {engine}: {summary}")
 
-    found = soak.soak(engine, CALLS, "unix")
+    found = [soak.soak(engine, CALLS, "unix")]
+    while not found[-1].flat:
+        assert len(found) < ATTEMPTS, found
+        found.append(soak.soak(engine, CALLS, "unix"))
 
-    assert len(found.samples) == SAMPLES + 1
-    assert found.samples[-1].calls == CALLS
-    assert found.flat, found
+    assert len(found[0].samples) == SAMPLES + 1
+    assert found[0].samples[-1].calls == CALLS
 
 
 @pytest.mark.parametrize("process", ["client", "server"])

@@ -25,7 +25,7 @@ async def test_a_part_that_was_away_during_chmod_is_told_when_it_is_back(
 ) -> None:
     async with (
         benchfs.LocalCluster(nodes=2) as cluster,
-        benchfs.AsyncClient(cluster.url, timeout=3) as fs,
+        benchfs.AsyncClient(cluster.url, timeout=GIVE_UP_SECONDS) as fs,
         benchfs.AsyncClient(cluster.url, user=ALICE, timeout=GIVE_UP_SECONDS) as alice,
     ):
         wide, home = await wide_directory_beside_the_root(fs)

@@ -17,7 +17,7 @@ import pytest
 import benchfs
 from benchfs.fuse import mounts
 
-COMMAND_SECONDS = 50
+COMMAND_SECONDS = 100
 
 
 def missing_for_mounts() -> str:

@@ -12,22 +12,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import benchfs
 from benchfs.fuse import mounts
-from tests.mount.conftest import Mount, benchfs_command
+from tests.mount.conftest import Mount, benchfs_command, tool
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 40
 
 
 @pytest.fixture
 def mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
     """A mount of this test's own."""
-    made = Mount(str(cluster.directory), ("--timeout", "3"))
+    made = Mount(str(cluster.directory), ("--timeout", "40"))
     try:
         yield made
     finally:
@@ -151,6 +151,64 @@ def test_sigterm_keeps_what_an_open_file_has_written(mount: Mount, fs: benchfs.C
     fs.unlink("/f")
 
 
+def test_with_writeback_sigterm_keeps_what_an_open_file_has_written(
+    cluster: benchfs.LocalCluster, fs: benchfs.Client
+) -> None:
+    made = Mount(str(cluster.directory), ("--writeback",))
+    try:
+        descriptor = os.open(made.path / "f", os.O_WRONLY | os.O_CREAT)
+        try:
+            os.write(descriptor, b"1" * 100_000)
+            pid = made.pid
+            os.kill(pid, signal.SIGTERM)
+            assert mounts.wait_for_end(pid, PATIENCE_SECONDS)
+        finally:
+            with pytest.raises(OSError):
+                os.close(descriptor)
+        assert fs.read_bytes("/f") == b"1" * 100_000
+    finally:
+        made.remove()
+        fs.unlink("/f")
+
+
+@pytest.fixture
+def other_namespace() -> Iterator[subprocess.Popen[str]]:
+    """A process that has a mount of its own of everything that is mounted now: made by a test."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with subprocess.Popen(
+        [tool("unshare"), "--mount", "sh", "-c", "echo; read end"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+
+
+def end_by_signal(mount: Mount) -> None:
+    os.kill(mount.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("end", [end_by_signal, Mount.unmount])
+def test_a_mount_ends_although_another_namespace_has_it_too(
+    mount: Mount,
+    fs: benchfs.Client,
+    request: pytest.FixtureRequest,
+    end: Callable[[Mount], None],
+) -> None:
+    (mount.path / "f").write_text("1")
+    pid = mount.pid
+    other: subprocess.Popen[str] = request.getfixturevalue("other_namespace")
+    end(mount)
+    assert mounts.wait_for_end(pid, PATIENCE_SECONDS)
+    assert other.poll() is None
+    assert not mounts.is_mounted(mount.path)
+    assert fs.read_bytes("/f") == b"1"
+    fs.unlink("/f")
+
+
 def test_umount_cleans_up_after_a_killed_process(
     cluster: benchfs.LocalCluster, mount: Mount
 ) -> None:
@@ -209,9 +267,20 @@ def test_an_operation_waits_for_a_daemon_that_comes_back(
     (mount.path / "f").unlink()
 
 
+@pytest.fixture
+def hasty_mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
+    """A mount whose operations give up soon."""
+    made = Mount(str(cluster.directory), ("--timeout", "3"))
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
 def test_operations_end_in_an_error_when_nodes_hang(
-    cluster: benchfs.LocalCluster, mount: Mount
+    cluster: benchfs.LocalCluster, hasty_mount: Mount
 ) -> None:
+    mount = hasty_mount
     file = (mount.path / "f").open("wb", buffering=0)
     for node in cluster.nodes:
         node.pause()

@@ -67,7 +67,7 @@ def repository(at: Path) -> Path:
     return at
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_git_clones_commits_and_finds_nothing_broken(place: Path, tmp_path: Path) -> None:
     git = tool("git")
     clone = place / "clone"
@@ -105,7 +105,7 @@ for number in range(50):
 """
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_sqlite_with_a_write_ahead_log_and_concurrent_writers(place: Path) -> None:
     file = place / "database"
     database = sqlite3.connect(file)

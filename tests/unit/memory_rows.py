@@ -33,9 +33,14 @@ class MemoryRows:
     def scan(
         self, prefix: bytes, after: bytes = b"", reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(self._keys, reverse=reverse):
+        keys = self._keys
+        first = last = bisect.bisect_left(keys, prefix)
+        while last < len(keys) and keys[last].startswith(prefix):
+            last += 1
+        found = keys[first:last]  # what comes and goes while somebody scans is another matter
+        for key in reversed(found) if reverse else found:
             within = not after or (key < after if reverse else key > after)
-            if key.startswith(prefix) and within and key in self._values:
+            if within and key in self._values:
                 yield key, self._values[key]
 
     def snapshot(self) -> dict[bytes, bytes]:

@@ -37,6 +37,14 @@ def test_a_chunk_record_is_read_as_it_was_written(version, truncation, length, d
     assert decode_chunk(encode_chunk(record)) == record
 
 
+@given(U64, U32, st.binary(min_size=1, max_size=3 * BLOCK_SIZE), st.randoms())
+def test_the_record_of_a_small_chunk_has_its_bytes(version, truncation, data, random):
+    checks = random.randbytes(8 * block_count(len(data)))
+    record = ChunkRecord(version, truncation, len(data), False, checks, data)
+
+    assert decode_chunk(encode_chunk(record)) == record
+
+
 def test_the_layout_of_a_chunk_record_does_not_change() -> None:
     record = ChunkRecord(0x0102030405060708, 0x0A0B0C0D, 3, True, b"checksum")
 
@@ -50,7 +58,10 @@ def test_the_layout_of_a_chunk_record_does_not_change() -> None:
         bytes(16),
         struct.pack("<QIIB", 1, 0, 1, 0),  # a byte without a check
         struct.pack("<QIIB", 1, 0, 0, 0) + bytes(8),  # a check without a byte
-        struct.pack("<QIIB", 1, 0, 0, 2),  # a flag of the future
+        struct.pack("<QIIB", 1, 0, 0, 4),  # a flag of the future
+        struct.pack("<QIIB", 1, 0, 0, 2),  # a small chunk without a byte
+        struct.pack("<QIIB", 1, 0, 2, 2) + b"checksum" + b"1",  # one that lacks a byte
+        struct.pack("<QIIB", 1, 0, 2, 3) + b"checksum" + b"12",  # one that is dirty
         struct.pack("<QIIB", 1, 0, MAX_CHUNK_SIZE + 1, 0) + bytes(8 * 257),
     ],
 )

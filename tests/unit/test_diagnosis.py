@@ -119,7 +119,7 @@ def test_all_that_a_mount_lacks_is_named() -> None:
     assert whole.verdict is OK
     assert nothing.verdict is WARNING
     assert nothing.seen == "no /dev/fuse; no fusermount3; no Python package pyfuse3"
-    assert all(word in nothing.advice for word in ("modprobe fuse", "fuse3", "pyfuse3"))
+    assert all(word in nothing.advice for word in ("modprobe fuse", "fuse3", "benchfs[fuse]"))
     assert forbidden.seen == "no right to use /dev/fuse"
 
 

@@ -22,7 +22,15 @@ from benchfs.bench.peers.reasons import REASONS
 from benchfs.bench.peers.record import Machine, Record, Round, load, save
 from benchfs.bench.peers.surveyed import file_system, machine
 from benchfs.bench.peers.work import COLD, CREATE, LEAVE, ROWS, WRITE, Sizes, Step, stages
-from benchfs.bench.peers.yardstick import IOR_READ, IOR_WRITE, LOOP_READ, LOOP_WRITE, NAME
+from benchfs.bench.peers.yardstick import (
+    IOR_DISK,
+    IOR_READ,
+    IOR_WRITE,
+    LOOP_DISK,
+    LOOP_READ,
+    LOOP_WRITE,
+    NAME,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 FLOOR = floor.Sample(1000.0, 20_000.0, 10_000.0)
@@ -248,6 +256,20 @@ def test_a_page_tells_of_busy_rounds_and_of_failures() -> None:
 
     assert "1 of 1 rounds began while something else used the machine" in " ".join(shown.split())
     assert "**Incomplete:** round 1: GlusterFS: no space\n" in shown
+
+
+def test_the_page_has_the_loops_that_were_measured() -> None:
+    one = a_round({MOUNT: 1.0})
+    disk = {IOR_DISK: 90.0, LOOP_DISK: 100.0}
+
+    before, after = (
+        page(a_record(found), "record")
+        for found in (one, replace(one, yardstick=one.yardstick | disk))
+    )
+
+    assert "| read | 210 | 200 | 1.05 |" in before
+    assert "with fsync |" not in before
+    assert "| write to the disk, with fsync | 90 | 100 | 0.90 |" in after
 
 
 def test_the_page_of_this_repository_is_what_its_record_makes() -> None:

@@ -8,7 +8,7 @@ import pytest
 import xxhash
 
 from benchfs.checks import piece_checks, verify_pieces
-from benchfs.rpc import describe, handshake, server
+from benchfs.rpc import describe, handshake, server, server_connection
 from benchfs.rpc.connection import DEAD_AFTER_SECONDS, PING_AFTER_SECONDS
 from benchfs.rpc.errors import ProtocolError
 from benchfs.rpc.frames import HANDSHAKE_LIMITS, LIMITS, Frame, FrameReader, Kind
@@ -39,8 +39,8 @@ def test_the_limits_in_the_document_are_those_of_the_code() -> None:
 
     assert f"{LIMITS.body:,} bytes; before the secret is proved {HANDSHAKE_LIMITS.body:,}" in text
     assert f"{LIMITS.payload:,} bytes; before the secret is proved 0" in text
-    assert f"| {server.HANDSHAKE_SECONDS:.0f} seconds |" in text
-    assert f"| {server.HALF_OPEN_MOST}; further" in text
+    assert f"| {server_connection.HANDSHAKE_SECONDS:.0f} seconds |" in text
+    assert f"| {server_connection.HALF_OPEN_MOST}; further" in text
     assert f"after {PING_AFTER_SECONDS:.0f} second of" in text
     assert f"gives the connection up after {DEAD_AFTER_SECONDS:.0f}." in text
     idle = f"after {server.IDLE_PING_SECONDS:.0f} seconds and gives up after"

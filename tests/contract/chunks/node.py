@@ -56,7 +56,10 @@ KINDS = {"disk": DiskChunkFiles, "cold": Cold, "ring": RingChunkFiles, "cold rin
 
 
 class Node:
-    """A store with its database and files in one directory; opened again after a stop."""
+    """A store with its database and files in one directory; opened again after a stop.
+
+    Small chunks have files, too, unless `small_bytes` says otherwise.
+    """
 
     def __init__(self, place: Path, kind: str = "disk", mode: Mode = Mode.WRITEBACK, **options):
         self.place = place
@@ -83,7 +86,7 @@ class Node:
             mode=self.mode,
             node_id="node-1",
             on_fatal=self.fatal.append,
-            **{"reserve": 0, **self.options},
+            **{"reserve": 0, "small_bytes": 0, **self.options},
         )
         return self.store.recover(clean_stop=clean_stop)
 

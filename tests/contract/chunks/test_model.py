@@ -21,7 +21,9 @@ OFFSETS = st.one_of(
     st.sampled_from([0, 1, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE + 1, 3 * BLOCK_SIZE, CHUNK - 1]),
     st.integers(0, CHUNK - 1),
 )
-SIZES = st.one_of(st.sampled_from([1, 4096, BLOCK_SIZE, 2 * BLOCK_SIZE]), st.integers(1, CHUNK))
+SIZES = st.one_of(
+    st.sampled_from([1, 100, 4096, 4097, BLOCK_SIZE, 2 * BLOCK_SIZE]), st.integers(1, CHUNK)
+)
 STEPS = st.one_of(
     st.tuples(st.just("write"), INDEXES, OFFSETS, SIZES),
     st.tuples(st.just("read"), INDEXES, OFFSETS, SIZES),
@@ -33,16 +35,22 @@ STEPS = st.one_of(
 )
 
 
-@pytest.mark.timeout(120)
+def is_small(node: Node, index: int) -> bool:
+    """Whether the chunk has no file to be lent."""
+    return bool(node.record(index).data)
+
+
+@pytest.mark.timeout(240)
 @given(
     steps=st.lists(STEPS, min_size=1, max_size=20),
     kind=st.sampled_from(sorted(KINDS)),
     mode=st.sampled_from(Mode),
     capacity=st.sampled_from([1, 100]),
+    small=st.sampled_from([0, 4096]),
 )
-async def test_any_sequence_reads_as_a_model_does(steps, kind, mode, capacity) -> None:
+async def test_any_sequence_reads_as_a_model_does(steps, kind, mode, capacity, small) -> None:
     with tempfile.TemporaryDirectory() as place:
-        node = Node(Path(place), kind, mode, capacity=capacity)
+        node = Node(Path(place), kind, mode, capacity=capacity, small_bytes=small)
         model: dict[int, bytearray] = {}
         epoch = 0
         for number, (verb, index, offset, size) in enumerate(steps):
@@ -77,7 +85,7 @@ async def test_any_sequence_reads_as_a_model_does(steps, kind, mode, capacity) -
                 node.open(clean_stop=False)
             elif verb == "sweep":
                 assert await node.store.sweep() == 0
-            elif verb == "lend" and index in model:
+            elif verb == "lend" and index in model and not is_small(node, index):
                 loan = await node.store.lend(GROUP, INO, index)
                 with os.fdopen(loan.descriptor, "rb") as file:
                     assert file.read() == model[index]

@@ -92,10 +92,9 @@ def test_a_page_is_no_longer_than_a_body_may_be(
     directory = root(names)
     for number in range(count):
         ino = make_ino(0, 65535, 2**31 + number)
-        memory._values[rows.inode_key(0, ino)] = rows.encode_inode(largest._replace(ino=ino))
+        memory.put(rows.inode_key(0, ino), rows.encode_inode(largest._replace(ino=ino)))
         key = rows.entry_key(0, ROOT_INO, b"%0255d" % number)
-        memory._values[key] = rows.encode_entry(ino, FileType.FILE)
-        memory._keys.append(key)
+        memory.put(key, rows.encode_entry(ino, FileType.FILE))
     names.inodes.put(directory._replace(entries=count))
 
     found = pages(names, 65535)

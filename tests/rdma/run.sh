@@ -20,7 +20,7 @@ need qemu-system-x86_64 "Debian: qemu-system-x86" command -v qemu-system-x86_64
 need apt-get "a Debian for amd64, whose kernel runs in QEMU" command -v apt-get
 need dpkg-deb "Debian: dpkg" command -v dpkg-deb
 need rdma "Debian: iproute2" command -v rdma
-need libucp.so.0 "Debian: libucx0" sh -c "ldconfig -p | grep -q libucp.so.0"
+need libucp.so.0 "Debian: libucx0" sh -c "ls /usr/lib/*/libucp.so.0 /usr/lib64/libucp.so.0 | grep -q libucp"
 need librxe "Debian: ibverbs-providers" sh -c "ls /usr/lib/*/libibverbs/librxe-*.so"
 if [ -n "$missing" ]; then
   echo "NOT TESTED: a run over soft RoCE needs what is missing here:$missing" >&2

@@ -20,7 +20,7 @@ need qemu-system-x86_64 "Debian: qemu-system-x86" command -v qemu-system-x86_64
 need apt-get "a Debian for amd64, whose kernel runs in QEMU" command -v apt-get
 need dpkg-deb "Debian: dpkg" command -v dpkg-deb
 need rdma "Debian: iproute2" command -v rdma
-need libucp.so.0 "Debian: libucx0" sh -c "ldconfig -p | grep -q libucp.so.0"
+need libucp.so.0 "Debian: libucx0" sh -c "ls /usr/lib/*/libucp.so.0 /usr/lib64/libucp.so.0 | grep -q libucp"
 need librxe "Debian: ibverbs-providers" sh -c "ls /usr/lib/*/libibverbs/librxe-*.so"
 if [ -n "$missing" ]; then
   echo "NOT TESTED: a run over soft RoCE needs what is missing here:$missing" >&2
@@ -72,7 +72,7 @@ fi
 cpu=max
 [ "$accel" = tcg ] || cpu=host
 echo "starting the guest ($accel)" >&2
-nice -n 10 timeout "${RDMA_SECONDS:-3600}" qemu-system-x86_64 \
+timeout "${RDMA_SECONDS:-3600}" qemu-system-x86_64 \
   -machine q35 -cpu $cpu -accel "$accel" -smp 2 -m 3072 \
   -display none -nodefaults -no-reboot -serial stdio \
   -kernel "tree/boot/vmlinuz-$kernel" -initrd initramfs.gz \

@@ -154,7 +154,7 @@ async def test_a_lock_is_not_claimed_by_who_has_not_opened_the_file(
     fs: benchfs.AsyncClient, alice: benchfs.AsyncClient, bob: benchfs.AsyncClient
 ) -> None:
     """A node that has restarted believes claims, but not of everybody."""
-    settings = {"lease_seconds": LEASE_SECONDS}
+    settings = {"lease_seconds": 2 * LEASE_SECONDS}  # it lasts over the restart
     async with (
         benchfs.LocalCluster(nodes=1, settings=dict(settings)) as cluster,
         benchfs.AsyncClient(cluster.url) as owner,

@@ -28,7 +28,7 @@ from benchfs.rpc.messages import (
     WriteChunkReply,
 )
 from benchfs.rpc.server import Call, Reply
-from benchfs.rpc.server_connection import GROUP
+from benchfs.rpc.server_connection import FIRST_GROUP
 from benchfs.rpc.transports.base import HIGH_WATER_BYTES, Link
 from tests.contract.links import DEADLINE_SECONDS, Engine, turns
 from tests.contract.rpc_node import Node, client_of, read, request, running, until
@@ -281,10 +281,11 @@ async def test_answers_leave_while_later_requests_of_a_turn_are_handled(
 
     async with asyncio.timeout(DEADLINE_SECONDS):
         await asyncio.gather(
-            *(connection.call(read(index, 1), timeout=30) for index in range(1 + 3 * GROUP))
+            *(connection.call(read(index, 1), timeout=30) for index in range(1 + 7 * FIRST_GROUP))
         )
 
-    # The first is alone in its turn; each group of the others is gone as the next one begins.
+    # The first is alone in its turn; of the others each group, twice as many as the one before, is
+    # gone as the next one begins.
     assert seen[-1] - seen[1] >= 2
 
 

@@ -236,7 +236,7 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
             return opened._replace(attributes=attributes, capability=capability)
 
         try:
-            found = await connected.names.at(intent, parsed, act)
+            found = await connected.names.at(intent, parsed, act, creates=how.create)
             if found.type in NOT_OPENED:
                 kind = FileType(found.type)
                 await refuse(connected.cluster, intent, found.ino, kind, wanted)

@@ -82,14 +82,24 @@ class _Remembered(NamedTuple):
 class _Walk:
     """How far a path has been walked. `rest` is reversed: its last item is the next name."""
 
-    __slots__ = ("directory", "entries", "links", "remember", "remembered", "rest", "way")
+    __slots__ = (
+        "creates",
+        "directory",
+        "entries",
+        "links",
+        "remember",
+        "remembered",
+        "rest",
+        "way",
+    )
 
-    def __init__(self, path: ParsedPath, *, remember: bool) -> None:
+    def __init__(self, path: ParsedPath, *, creates: bool, remember: bool) -> None:
         self.way = [ROOT]
         self.entries: list[tuple[int, bytes]] = []  # that led to them, but for the root
         self.rest = _steps(path)
         self.directory = path.directory
         self.links = 0
+        self.creates = creates
         self.remember = remember
         self.remembered = False  # whether memory led any step of the way
 
@@ -121,20 +131,22 @@ class Names:
         intent: Intent,
         path: ParsedPath,
         act: Callable[[Place], Awaitable[Result]],
+        *,
+        creates: bool = False,
     ) -> Result:
         """Walk to the path's last name and `act` there; once more if memory led astray.
 
         Symbolic links on the way are followed, 40 at the most (ELOOP). What the last name stands
         for is the action's to find out: it raises FoundLinkError to be called again where a link
-        leads.
+        leads. `creates`: a file may be made, so that a slash at the end is EISDIR first of all.
         """
-        walk = _Walk(path, remember=True)
+        walk = _Walk(path, creates=creates, remember=True)
         try:
             return await self._act(intent, walk, act)
         except BenchFSError as exc:
             if not walk.remembered or exc.errno not in _ASTRAY:
                 raise
-        return await self._act(intent, _Walk(path, remember=False), act)
+        return await self._act(intent, _Walk(path, creates=creates, remember=False), act)
 
     async def attributes(self, intent: Intent, place: Place, *, follow: bool = True) -> Attributes:
         """The attributes of what is at a place, for actions of `at`. ENOENT, ENOTDIR.
@@ -226,6 +238,8 @@ class Names:
                 continue
             if len(name) > MAX_NAME:
                 await self.require_search(intent, parent.ino)
+                if walk.creates and walk.directory and not walk.rest:
+                    raise error(errno.EISDIR, intent.operation, intent.path)
                 text = f"name of {len(name)} bytes, limit {MAX_NAME}"
                 raise error(errno.ENAMETOOLONG, intent.operation, intent.path, text=text)
             group = parent.group_of(name, groups)

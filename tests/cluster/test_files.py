@@ -303,6 +303,14 @@ async def test_paths(fs: benchfs.AsyncClient) -> None:
         assert failure.value.errno == code, path
 
 
+async def test_a_file_is_not_made_where_a_slash_says_directory_however_long_the_name(
+    fs: benchfs.AsyncClient,
+) -> None:
+    for name in ("n", "n" * 256):
+        with pytest.raises(IsADirectoryError):
+            await fs.open(f"/{name}/", "wb")
+
+
 async def test_statvfs_and_status(fs: benchfs.AsyncClient) -> None:
     figures = await fs.statvfs()
     assert 0 < figures.f_bavail <= figures.f_blocks

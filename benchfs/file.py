@@ -227,6 +227,8 @@ class AsyncFile(FileExtras):
         """
         intent = self._writing("write")
         view = _plain(data)
+        if not len(view):
+            return 0  # the position stays, in mode `a` too
         if isinstance(self._writes, AppendBehind):
             await self._inode.settle_others(intent)
             self._position = await self._writes.append(view)

@@ -133,6 +133,19 @@ async def test_an_append_goes_behind_what_another_client_appended(
         assert await theirs.pread(100, 0) == b"one two three"
 
 
+async def test_an_append_of_nothing_leaves_the_position_where_it_is(
+    fs: benchfs.AsyncClient,
+) -> None:
+    async with await fs.open("/f", "w+b") as file:
+        await file.write(b"12345")
+    async with await fs.open("/f", "a+b") as file:
+        await file.seek(1)
+
+        assert await file.write(b"") == 0
+
+        assert await file.read() == b"2345"
+
+
 async def test_an_append_after_a_cut_by_another_client_goes_to_the_new_end(
     fs: benchfs.AsyncClient, other: benchfs.AsyncClient
 ) -> None:

@@ -49,8 +49,6 @@ class AppendBehind(WriteBehind):
         expected = max(self.end, self._inode.attributes.size) + size
         if expected > MAX_FILE_SIZE:
             raise error(errno.EFBIG, "write", self._inode.path)
-        if not size:
-            return expected
         self.end = expected
         self._mtime_ns = self._env.clock.time_ns()
         if size >= DIRECT_BYTES:

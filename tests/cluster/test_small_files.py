@@ -31,7 +31,9 @@ def chunk_files(cluster: benchfs.LocalCluster) -> list[str]:
     return [path.name for path in cluster.directory.glob("node-*/data/chunks/*/*")]
 
 
-async def test_one_is_made_by_three_requests_and_read_by_two(fs: benchfs.AsyncClient) -> None:
+async def test_one_is_made_by_three_requests_and_read_by_three_at_most(
+    fs: benchfs.AsyncClient,
+) -> None:
     await fs.stat("/")
     before = fs.requests
 

@@ -17,13 +17,14 @@ from benchfs.checks import piece_checks
 from benchfs.cluster import Cluster, Intent
 from benchfs.env import Env
 from benchfs.errors import error, from_rpc
+from benchfs.gathering import WHOLE_BYTES
 from benchfs.inode import home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.layout import MAX_FILE_SIZE, pieces
 from benchfs.reading import SegmentReader
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import ReserveEnd, ReserveEndReply
-from benchfs.writing import DIRECT_BYTES, STAGE_BYTES, WriteBehind
+from benchfs.writing import DIRECT_BYTES, WriteBehind
 
 
 class AppendBehind(WriteBehind):
@@ -55,7 +56,7 @@ class AppendBehind(WriteBehind):
             await self._send_records(bytes(data))
             return expected
         self._records += data
-        if len(self._records) >= STAGE_BYTES:
+        if len(self._records) >= WHOLE_BYTES:
             await self._send_records()
         else:
             self._linger_later()
@@ -70,8 +71,8 @@ class AppendBehind(WriteBehind):
         """Whether anything is not acknowledged: where it will be is not known."""
         return self.pending
 
-    async def _send_stage(self) -> None:
-        await super()._send_stage()
+    async def _send_gathered(self) -> None:
+        await super()._send_gathered()
         await self._send_records()
 
     async def _send_records(self, large: bytes = b"") -> None:
@@ -123,7 +124,7 @@ class AppendBehind(WriteBehind):
         for piece in pieces(offset, len(data), self._inode.layout.chunk_size):
             part = data[piece.position : piece.position + piece.length]
             checks = piece_checks(part, piece.offset)
-            writes.append(self._write_chunk(intent, piece, part, checks, truncation))
+            writes.append(self._write_chunk(intent, piece, [part], checks, truncation))
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from benchfs.budget import ByteBudget
 from benchfs.cache import ChunkCache
-from benchfs.checks import piece_checks
+from benchfs.checks import joined_checks
 from benchfs.cluster import Cluster, Intent
 from benchfs.env import Env
 from benchfs.errors import BenchFSError, error, from_rpc
+from benchfs.gathering import Data, Extent, Gathering
 from benchfs.inode import WRITE, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.layout import Piece, pieces
@@ -25,20 +26,17 @@ from benchfs.reading import BULK_BYTES, SegmentReader
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import AttributesReply, ReportSize, SyncFile, WriteChunk
 
-# Writes below this are copied into an extent that grows to STAGE_BYTES; from it on they are
-# sent as they are (bytes without a copy: they cannot change).
+# Writes below this are gathered (`benchfs/gathering.py`); from it on they are sent as they are,
+# unless they touch what was gathered (bytes without a copy: they cannot change).
 DIRECT_BYTES = 256 * 1024
-STAGE_BYTES = 1024 * 1024
 # Written bytes wait no longer than this for their sending, and the size for its report.
 LINGER_SECONDS = 1.0
 # Of a file with a quota the size is reported while it grows, so that more is refused soon.
 QUOTA_BYTES = 16 * 1024 * 1024
 STALE_WAIT_SECONDS = 0.01
 
-Data = bytes | bytearray | memoryview
 
-
-class _Extent(NamedTuple):
+class _Sending(NamedTuple):
     start: int  # of the file
     end: int
     task: asyncio.Future[tuple[int, int]]  # the end that was written, and its truncation epoch
@@ -65,9 +63,8 @@ class WriteBehind:
         self._env = env
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._stage = bytearray()
-        self._stage_start = 0
-        self._extents: list[_Extent] = []
+        self._gathered = Gathering()
+        self._extents: list[_Sending] = []
         self._failure: Exception | None = None
         self._turn = asyncio.Lock()  # of who has taken gathered bytes and begins to send them
         self._acknowledged_end = 0
@@ -93,22 +90,18 @@ class WriteBehind:
         size = len(data)
         self.end = max(self.end, offset + size)
         self._mtime_ns = self._env.clock.time_ns()
-        if size >= DIRECT_BYTES:
-            await self._send_stage()
+        gathered, end = self._gathered, offset + size
+        direct = size >= DIRECT_BYTES and not gathered.touches(offset, end)
+        while gathered.overlaps(offset, end) or (direct and self._turn.locked()):
+            await self._send_gathered()  # it comes first
+        if direct:
             view = memoryview(data if type(data) is bytes else bytes(data))
-            for piece in pieces(offset, size, self._inode.layout.chunk_size):
-                await self._send(piece, view[piece.position : piece.position + piece.length])
-            self._linger_later()
-            return
-        while self._stage and offset != self._stage_start + len(self._stage):
-            await self._send_stage()
-        if not self._stage:
-            self._stage_start = offset
-        self._stage += data
-        if len(self._stage) >= STAGE_BYTES:
-            await self._send_stage()
-        else:
-            self._linger_later()
+            await self._send(Extent(offset, size, [view]))
+        elif size:
+            gathered.add(data, offset)
+            if gathered.is_due:
+                await self._send_due()
+        self._linger_later()
 
     @property
     def was_used(self) -> bool:
@@ -118,7 +111,7 @@ class WriteBehind:
     @property
     def pending(self) -> bool:
         """Whether anything written is not acknowledged, or the size not reported."""
-        return bool(self._stage or self._extents or self._unreported or self._turn.locked())
+        return bool(self._gathered or self._extents or self._unreported or self._turn.locked())
 
     @property
     def _unreported(self) -> bool:
@@ -128,14 +121,13 @@ class WriteBehind:
         """Whether something written to this range may not be acknowledged."""
         if self._turn.locked():
             return True  # what is about to be sent is on no list
-        staged = self._stage_start < end and start < self._stage_start + len(self._stage)
-        return (bool(self._stage) and staged) or any(
+        return self._gathered.overlaps(start, end) or any(
             extent.start < end and start < extent.end for extent in self._extents
         )
 
     async def flush(self, intent: Intent) -> None:
         """Return when all that was written is acknowledged and the size reported."""
-        await self._send_stage()
+        await self._send_gathered()
         while self._extents:
             await asyncio.wait([extent.task for extent in self._extents])
         self._raise_failure()
@@ -164,7 +156,7 @@ class WriteBehind:
     async def close(self, intent: Intent) -> None:
         """Flush for the last time; whatever happens, nothing runs afterwards."""
         try:
-            if self._stage and not self._extents and not self._turn.locked():
+            if self._gathered and not self._extents and not self._turn.locked():
                 await self._write_last()
             await self.flush(intent)
         finally:
@@ -188,23 +180,24 @@ class WriteBehind:
 
     # ------------------------------------------------------------ sending
 
-    async def _send_stage(self) -> None:
-        """Return when all that was gathered is being sent, also by somebody else's doing."""
-        if self._stage or self._turn.locked():
-            async with self._turn:
-                await self._send_gathered()
-
     async def _send_gathered(self) -> None:
-        if not self._stage:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        data, self._stage = self._stage, bytearray()
-        view = memoryview(data)
+        """Return when all that was gathered is being sent, also by somebody else's doing."""
+        if self._gathered or self._turn.locked():
+            async with self._turn:
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+                await self._send_all(self._gathered.take_all())
+
+    async def _send_due(self) -> None:
+        """Send what need not wait for its neighbours any longer."""
+        async with self._turn:
+            await self._send_all(self._gathered.take_due())
+
+    async def _send_all(self, extents: list[Extent]) -> None:
         try:
-            for piece in pieces(self._stage_start, len(data), self._inode.layout.chunk_size):
-                await self._send(piece, view[piece.position : piece.position + piece.length])
+            for extent in extents:
+                await self._send(extent)
         except BaseException as exc:
             self._lost(exc)
             raise
@@ -214,25 +207,24 @@ class WriteBehind:
 
         A small file is written like this: tasks, and waiting for them, would take another 40 µs.
         """
-        data, start = self._stage, self._stage_start
-        piece, *more = pieces(start, len(data), self._inode.layout.chunk_size)
-        if more:
+        extent = self._gathered.take_single(self._inode.layout.chunk_size)
+        if extent is None:
             return
-        self._stage = bytearray()
-        extent = _Extent(start, start + len(data), self._loop.create_future())
-        self._extents.append(extent)  # other handles wait for it
+        (piece,) = pieces(extent.start, extent.size, self._inode.layout.chunk_size)
+        sending = _Sending(extent.start, extent.start + extent.size, self._loop.create_future())
+        self._extents.append(sending)  # other handles wait for it
         try:
-            await self._budget.take(len(data))
+            await self._budget.take(extent.size)
             try:
-                self._acknowledged(*await self._write_piece(piece, memoryview(data)))
+                self._acknowledged(*await self._write_piece(piece, extent.parts))
             finally:
-                self._budget.give_back(len(data))
+                self._budget.give_back(extent.size)
         except BaseException as exc:
             self._lost(exc)
             raise
         finally:
-            self._extents.remove(extent)
-            extent.task.cancel()
+            self._extents.remove(sending)
+            sending.task.cancel()
 
     def _lost(self, problem: BaseException) -> None:
         """What earlier writes handed over is not sent: that sticks, a cancellation too."""
@@ -241,26 +233,31 @@ class WriteBehind:
             problem = error(errno.ECANCELED, "write", self._inode.path, text=text)
         self._failure = self._failure or problem
 
-    async def _send(self, piece: Piece, data: memoryview) -> None:
-        start = piece.index * self._inode.layout.chunk_size + piece.offset
-        end = start + piece.length
+    async def _send(self, extent: Extent) -> None:
+        """Begin to write an extent, chunk by chunk."""
+        for piece in pieces(extent.start, extent.size, self._inode.layout.chunk_size):
+            head, extent = extent.cut(piece.length)
+            await self._send_piece(piece, head)
+
+    async def _send_piece(self, piece: Piece, extent: Extent) -> None:
+        start, end = extent.start, extent.start + extent.size
         # first the budget, which is given in the order of asking: so are writes that overlap
-        await self._budget.take(piece.length)
+        await self._budget.take(extent.size)
         try:
             while before := [e.task for e in self._extents if e.start < end and start < e.end]:
                 await asyncio.wait(before)
         except BaseException:
-            self._budget.give_back(piece.length)
+            self._budget.give_back(extent.size)
             raise
-        self._start(start, end, self._write_piece(piece, data))
+        self._start(start, end, self._write_piece(piece, extent.parts))
 
     def _start(self, start: int, end: int, work: Coroutine[None, None, tuple[int, int]]) -> None:
         task = self._loop.create_task(work)
-        extent = _Extent(start, end, task)
+        extent = _Sending(start, end, task)
         self._extents.append(extent)
         task.add_done_callback(lambda _: self._sent(extent))
 
-    def _sent(self, extent: _Extent) -> None:
+    def _sent(self, extent: _Sending) -> None:
         self._extents.remove(extent)
         self._budget.give_back(extent.end - extent.start)
         if extent.task.cancelled():
@@ -279,21 +276,19 @@ class WriteBehind:
         self._acknowledgements += 1
         if truncation > self._truncation:
             self._truncation, self._acknowledged_end = truncation, end
-            self.end = max(
-                end, self._stage_start + len(self._stage), *(e.end for e in self._extents)
-            )
+            self.end = max(end, self._gathered.end, *(e.end for e in self._extents))
         elif truncation == self._truncation:
             self._acknowledged_end = max(self._acknowledged_end, end)
 
-    async def _write_piece(self, piece: Piece, data: memoryview) -> tuple[int, int]:
+    async def _write_piece(self, piece: Piece, parts: list[Data]) -> tuple[int, int]:
         """Write part of a chunk, after all cuts of the file that come between."""
         inode = self._inode
         intent = self._cluster.intent("write", inode.path, self._timeout)
-        checks = piece_checks(data, piece.offset)
+        checks = joined_checks(parts, piece.offset)
         while True:
             truncation = inode.attributes.truncation
             try:
-                await self._write_chunk(intent, piece, data, checks, truncation)
+                await self._write_chunk(intent, piece, parts, checks, truncation)
                 end = piece.index * inode.layout.chunk_size + piece.offset + piece.length
                 return end, truncation
             except RemoteError as exc:  # the file was cut meanwhile: write after the cut
@@ -303,7 +298,7 @@ class WriteBehind:
                     await asyncio.sleep(STALE_WAIT_SECONDS)
 
     async def _write_chunk(
-        self, intent: Intent, piece: Piece, data: memoryview, checks: bytes, truncation: int
+        self, intent: Intent, piece: Piece, parts: list[Data], checks: bytes, truncation: int
     ) -> None:
         """Write under one epoch. Raises RemoteError STALE_TRUNCATION if that is over."""
         inode = self._inode
@@ -314,7 +309,7 @@ class WriteBehind:
         slot = await self._cluster.session.take()
         try:
             await self._cluster.call(
-                intent, group, request, slot=slot, purpose=purpose, payload=(data,)
+                intent, group, request, slot=slot, purpose=purpose, payload=parts
             )
         finally:
             self._cluster.session.give_back(slot)

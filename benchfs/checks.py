@@ -20,6 +20,11 @@ CHECK_SIZE = 8
 """Bytes of one check: a little-endian 64-bit number."""
 
 
+def piece_count(offset: int, length: int) -> int:
+    """How many pieces the bytes at `offset` have: so many checks."""
+    return (offset + length - 1) // BLOCK_SIZE - offset // BLOCK_SIZE + 1 if length else 0
+
+
 def piece_checks(view: bytes | bytearray | memoryview, offset: int) -> bytes:
     """The checks of the bytes in `view`, which belong at `offset` of their chunk or file.
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from typing import NamedTuple
 
+from benchfs.layout import pieces
+
 Data = bytes | bytearray | memoryview
 
 # A run of so many bytes is worth sending, up to a multiple of it: nodes keep a check for each block
@@ -31,6 +33,11 @@ class Extent(NamedTuple):
     size: int
     parts: list[Data]
 
+    @property
+    def end(self) -> int:
+        """Where they end in the file."""
+        return self.start + self.size
+
     def cut(self, size: int) -> tuple[Extent, Extent]:
         """The first `size` bytes, and the others."""
         head: list[Data] = []
@@ -47,6 +54,28 @@ class Extent(NamedTuple):
         else:
             tail = []
         return Extent(self.start, size, head), Extent(self.start + size, self.size - size, tail)
+
+
+class Batch(NamedTuple):
+    """Extents of one chunk."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index
+    extents: list[Extent]
+
+
+def by_chunk(extents: list[Extent], chunk_bytes: int, most: int) -> list[Batch]:
+    """The extents cut at chunks, `most` of one chunk together."""
+    found: dict[int, Batch] = {}
+    full = []
+    for extent in extents:
+        rest = extent
+        for piece in pieces(extent.start, extent.size, chunk_bytes):
+            head, rest = rest.cut(piece.length)
+            batch = found.setdefault(piece.index, Batch(piece.index, []))
+            batch.extents.append(head)
+            if len(batch.extents) == most:
+                full.append(found.pop(piece.index))
+    return [*full, *found.values()]
 
 
 class _Run:
@@ -140,8 +169,9 @@ class Gathering:
                     taken.append(whole)
                     if rest.size:
                         self._put_back(rest)
-        while self.is_due:
-            taken.append(self._take(next(iter(self._runs.values()))))
+        if self.is_due:  # half of it: what lies in one chunk is sent at once
+            while self.size > WAITING_BYTES // 2 or len(self._starts) > WAITING_RUNS // 2:
+                taken.append(self._take(next(iter(self._runs.values()))))
         return taken
 
     def take_all(self) -> list[Extent]:

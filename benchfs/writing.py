@@ -18,13 +18,21 @@ from benchfs.checks import joined_checks
 from benchfs.cluster import Cluster, Intent
 from benchfs.env import Env
 from benchfs.errors import BenchFSError, error, from_rpc
-from benchfs.gathering import Data, Extent, Gathering
+from benchfs.gathering import Batch, Data, Extent, Gathering, by_chunk
 from benchfs.inode import WRITE, home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.layout import Piece, pieces
 from benchfs.reading import BULK_BYTES, SegmentReader
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import AttributesReply, ReportSize, SyncFile, WriteChunk
+from benchfs.rpc.messages import (
+    EXTENTS_MOST,
+    AttributesReply,
+    ChunkExtent,
+    ReportSize,
+    SyncFile,
+    WriteChunk,
+    WriteExtents,
+)
+from benchfs.rpc.schema import build
 
 # Writes below this are gathered (`benchfs/gathering.py`); from it on they are sent as they are,
 # unless they touch what was gathered (bytes without a copy: they cannot change).
@@ -37,9 +45,18 @@ STALE_WAIT_SECONDS = 0.01
 
 
 class _Sending(NamedTuple):
-    start: int  # of the file
-    end: int
+    """Extents of one chunk on their way."""
+
+    extents: list[Extent]
+    start: int  # of the first byte, in the file
+    end: int  # of the last one
     task: asyncio.Future[tuple[int, int]]  # the end that was written, and its truncation epoch
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether some of the bytes from `start` up to `end` are among them."""
+        if self.start >= end or start >= self.end:
+            return False
+        return any(extent.start < end and start < extent.end for extent in self.extents)
 
 
 class WriteBehind:
@@ -64,7 +81,7 @@ class WriteBehind:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._gathered = Gathering()
-        self._extents: list[_Sending] = []
+        self._sending: list[_Sending] = []
         self._failure: Exception | None = None
         self._turn = asyncio.Lock()  # of who has taken gathered bytes and begins to send them
         self._acknowledged_end = 0
@@ -84,24 +101,48 @@ class WriteBehind:
     async def write(self, data: Data, offset: int) -> None:
         """Take over `data`, to be written at `offset`; waits only for the budget."""
         self._raise_failure()
+        if self.gather(data, offset):
+            return
         known = self._inode.attributes
         if known.quota and self._acknowledged_end > known.size + QUOTA_BYTES:
             await self._report(self._cluster.intent("write", self._inode.path, self._timeout))
         size = len(data)
-        self.end = max(self.end, offset + size)
-        self._mtime_ns = self._env.clock.time_ns()
         gathered, end = self._gathered, offset + size
+        self._changed(end)
         direct = size >= DIRECT_BYTES and not gathered.touches(offset, end)
         while gathered.overlaps(offset, end) or (direct and self._turn.locked()):
             await self._send_gathered()  # it comes first
         if direct:
             view = memoryview(data if type(data) is bytes else bytes(data))
-            await self._send(Extent(offset, size, [view]))
+            for batch in self._by_chunk([Extent(offset, size, [view])]):
+                await self._send(batch)
         elif size:
             gathered.add(data, offset)
             if gathered.is_due:
                 await self._send_due()
         self._linger_later()
+
+    def gather(self, data: Data, offset: int) -> bool:
+        """As `write`, if nothing has to be sent for it and nothing failed. Tells whether so."""
+        gathered, size = self._gathered, len(data)
+        end = offset + size
+        if (
+            not 0 < size < DIRECT_BYTES
+            or gathered.is_due
+            or gathered.overlaps(offset, end)
+            or self._inode.attributes.quota
+            or self._failure is not None
+        ):
+            return False
+        self._changed(end)
+        gathered.add(data, offset)
+        if self._timer is None:
+            self._linger_later()
+        return True
+
+    def _changed(self, end: int) -> None:
+        self.end = max(self.end, end)
+        self._mtime_ns = self._env.clock.time_ns()
 
     @property
     def was_used(self) -> bool:
@@ -111,7 +152,7 @@ class WriteBehind:
     @property
     def pending(self) -> bool:
         """Whether anything written is not acknowledged, or the size not reported."""
-        return bool(self._gathered or self._extents or self._unreported or self._turn.locked())
+        return bool(self._gathered or self._sending or self._unreported or self._turn.locked())
 
     @property
     def _unreported(self) -> bool:
@@ -122,14 +163,14 @@ class WriteBehind:
         if self._turn.locked():
             return True  # what is about to be sent is on no list
         return self._gathered.overlaps(start, end) or any(
-            extent.start < end and start < extent.end for extent in self._extents
+            sending.overlaps(start, end) for sending in self._sending
         )
 
     async def flush(self, intent: Intent) -> None:
         """Return when all that was written is acknowledged and the size reported."""
         await self._send_gathered()
-        while self._extents:
-            await asyncio.wait([extent.task for extent in self._extents])
+        while self._sending:
+            await asyncio.wait([sending.task for sending in self._sending])
         self._raise_failure()
         if self._unreported:
             await self._report(intent)
@@ -156,7 +197,7 @@ class WriteBehind:
     async def close(self, intent: Intent) -> None:
         """Flush for the last time; whatever happens, nothing runs afterwards."""
         try:
-            if self._gathered and not self._extents and not self._turn.locked():
+            if self._gathered and not self._sending and not self._turn.locked():
                 await self._write_last()
             await self.flush(intent)
         finally:
@@ -165,7 +206,7 @@ class WriteBehind:
             if self._timer is not None:
                 self._timer.cancel()
             running: list[asyncio.Future[tuple[int, int]] | asyncio.Task[None]] = []
-            running += [extent.task for extent in self._extents]
+            running += [sending.task for sending in self._sending]
             if self._lingering is not None:
                 running.append(self._lingering)
             for task in running:
@@ -196,34 +237,34 @@ class WriteBehind:
 
     async def _send_all(self, extents: list[Extent]) -> None:
         try:
-            for extent in extents:
-                await self._send(extent)
+            for batch in self._by_chunk(extents):
+                await self._send(batch)
         except BaseException as exc:
             self._lost(exc)
             raise
 
     async def _write_last(self) -> None:
-        """Write what was gathered if it is one piece and all there is, without a task of its own.
+        """Write what was gathered if it is one request and all there is, without a task of its own.
 
         A small file is written like this: tasks, and waiting for them, would take another 40 µs.
         """
         extent = self._gathered.take_single(self._inode.layout.chunk_size)
         if extent is None:
             return
-        (piece,) = pieces(extent.start, extent.size, self._inode.layout.chunk_size)
-        sending = _Sending(extent.start, extent.start + extent.size, self._loop.create_future())
-        self._extents.append(sending)  # other handles wait for it
+        (batch,) = self._by_chunk([extent])
+        sending = _Sending([extent], extent.start, extent.end, self._loop.create_future())
+        self._sending.append(sending)  # other handles wait for it
         try:
             await self._budget.take(extent.size)
             try:
-                self._acknowledged(*await self._write_piece(piece, extent.parts))
+                self._acknowledged(*await self._write_batch(batch))
             finally:
                 self._budget.give_back(extent.size)
         except BaseException as exc:
             self._lost(exc)
             raise
         finally:
-            self._extents.remove(sending)
+            self._sending.remove(sending)
             sending.task.cancel()
 
     def _lost(self, problem: BaseException) -> None:
@@ -233,38 +274,49 @@ class WriteBehind:
             problem = error(errno.ECANCELED, "write", self._inode.path, text=text)
         self._failure = self._failure or problem
 
-    async def _send(self, extent: Extent) -> None:
-        """Begin to write an extent, chunk by chunk."""
-        for piece in pieces(extent.start, extent.size, self._inode.layout.chunk_size):
-            head, extent = extent.cut(piece.length)
-            await self._send_piece(piece, head)
+    def _by_chunk(self, extents: list[Extent]) -> list[Batch]:
+        return by_chunk(extents, self._inode.layout.chunk_size, EXTENTS_MOST)
 
-    async def _send_piece(self, piece: Piece, extent: Extent) -> None:
-        start, end = extent.start, extent.start + extent.size
+    async def _send(self, batch: Batch) -> None:
+        extents = batch.extents
+        size = sum([extent.size for extent in extents])
         # first the budget, which is given in the order of asking: so are writes that overlap
-        await self._budget.take(extent.size)
+        await self._budget.take(size)
         try:
-            while before := [e.task for e in self._extents if e.start < end and start < e.end]:
+            while before := self._overlapping(extents):
                 await asyncio.wait(before)
         except BaseException:
-            self._budget.give_back(extent.size)
+            self._budget.give_back(size)
             raise
-        self._start(start, end, self._write_piece(piece, extent.parts))
+        self._start(extents, self._write_batch(batch))
 
-    def _start(self, start: int, end: int, work: Coroutine[None, None, tuple[int, int]]) -> None:
+    def _overlapping(self, extents: list[Extent]) -> list[asyncio.Future[tuple[int, int]]]:
+        """What is on its way to some of the same places."""
+        start = min([extent.start for extent in extents])
+        end = max([extent.end for extent in extents])
+        return [
+            sending.task
+            for sending in self._sending
+            if sending.start < end
+            and start < sending.end
+            and any(sending.overlaps(extent.start, extent.end) for extent in extents)
+        ]
+
+    def _start(self, extents: list[Extent], work: Coroutine[None, None, tuple[int, int]]) -> None:
         task = self._loop.create_task(work)
-        extent = _Sending(start, end, task)
-        self._extents.append(extent)
-        task.add_done_callback(lambda _: self._sent(extent))
+        start = min([extent.start for extent in extents])
+        sending = _Sending(extents, start, max([extent.end for extent in extents]), task)
+        self._sending.append(sending)
+        task.add_done_callback(lambda _: self._sent(sending))
 
-    def _sent(self, extent: _Sending) -> None:
-        self._extents.remove(extent)
-        self._budget.give_back(extent.end - extent.start)
-        if extent.task.cancelled():
+    def _sent(self, sending: _Sending) -> None:
+        self._sending.remove(sending)
+        self._budget.give_back(sum([extent.size for extent in sending.extents]))
+        if sending.task.cancelled():
             return
-        failure = extent.task.exception()
+        failure = sending.task.exception()
         if failure is None:
-            self._acknowledged(*extent.task.result())
+            self._acknowledged(*sending.task.result())
         elif isinstance(failure, Exception):
             self._failure = self._failure or failure
 
@@ -276,45 +328,55 @@ class WriteBehind:
         self._acknowledgements += 1
         if truncation > self._truncation:
             self._truncation, self._acknowledged_end = truncation, end
-            self.end = max(end, self._gathered.end, *(e.end for e in self._extents))
+            self.end = max(end, self._gathered.end, *(s.end for s in self._sending))
         elif truncation == self._truncation:
             self._acknowledged_end = max(self._acknowledged_end, end)
 
-    async def _write_piece(self, piece: Piece, parts: list[Data]) -> tuple[int, int]:
+    async def _write_batch(self, batch: Batch) -> tuple[int, int]:
         """Write part of a chunk, after all cuts of the file that come between."""
         inode = self._inode
         intent = self._cluster.intent("write", inode.path, self._timeout)
-        checks = joined_checks(parts, piece.offset)
+        checks = self._checks(batch)
         while True:
             truncation = inode.attributes.truncation
             try:
-                await self._write_chunk(intent, piece, parts, checks, truncation)
-                end = piece.index * inode.layout.chunk_size + piece.offset + piece.length
-                return end, truncation
+                await self._write_chunk(intent, batch, checks, truncation)
+                return max([extent.end for extent in batch.extents]), truncation
             except RemoteError as exc:  # the file was cut meanwhile: write after the cut
                 if self._loop.time() >= intent.deadline:
                     raise from_rpc(exc, "write", inode.path) from exc
                 if truncation == (await inode.refresh(intent)).truncation:
                     await asyncio.sleep(STALE_WAIT_SECONDS)
 
+    def _checks(self, batch: Batch) -> bytes:
+        base = batch.index * self._inode.layout.chunk_size
+        return b"".join([joined_checks(e.parts, e.start - base) for e in batch.extents])
+
     async def _write_chunk(
-        self, intent: Intent, piece: Piece, parts: list[Data], checks: bytes, truncation: int
+        self, intent: Intent, batch: Batch, checks: bytes, truncation: int
     ) -> None:
         """Write under one epoch. Raises RemoteError STALE_TRUNCATION if that is over."""
-        inode = self._inode
-        group = inode.group_of(piece.index)
-        purpose = "bulk" if piece.length >= BULK_BYTES else "calls"
+        inode, index = self._inode, batch.index
+        group, base = inode.group_of(index), index * inode.layout.chunk_size
         capability = self._cluster.unseen_capability(inode.ino, group, WRITE)
-        request = WriteChunk(inode.ino, piece.index, truncation, piece.offset, checks, capability)
+        where = [build(ChunkExtent, (e.start - base, e.size)) for e in batch.extents]
+        request: WriteChunk | WriteExtents
+        if len(where) == 1:
+            request = WriteChunk(inode.ino, index, truncation, where[0].offset, checks, capability)
+        else:
+            request = WriteExtents(inode.ino, index, truncation, tuple(where), checks, capability)
+        payload = [part for extent in batch.extents for part in extent.parts]
+        purpose = "bulk" if sum([e.size for e in batch.extents]) >= BULK_BYTES else "calls"
         slot = await self._cluster.session.take()
         try:
             await self._cluster.call(
-                intent, group, request, slot=slot, purpose=purpose, payload=parts
+                intent, group, request, slot=slot, purpose=purpose, payload=payload
             )
         finally:
             self._cluster.session.give_back(slot)
         self.touched(group)
-        self._cache.drop_range(inode.ino, piece.index, piece.offset, piece.length)
+        for offset, length in where:
+            self._cache.drop_range(inode.ino, index, offset, length)
         self._segments.forget(inode.ino)
 
     # ------------------------------------------------------------ size

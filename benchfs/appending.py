@@ -23,7 +23,10 @@ from benchfs.layout import MAX_FILE_SIZE
 from benchfs.reading import SegmentReader
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import ReserveEnd, ReserveEndReply
-from benchfs.writing import DIRECT_BYTES, WriteBehind
+from benchfs.writing import WriteBehind
+
+# Records below this are copied into what is gathered, larger ones are sent as they are.
+DIRECT_BYTES = 256 * 1024
 
 
 class AppendBehind(WriteBehind):

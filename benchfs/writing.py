@@ -18,7 +18,7 @@ from benchfs.checks import joined_checks
 from benchfs.cluster import Cluster, Intent
 from benchfs.env import Env
 from benchfs.errors import BenchFSError, error, from_rpc
-from benchfs.gathering import Batch, Data, Extent, Gathering, by_chunk
+from benchfs.gathering import WHOLE_BYTES, Batch, Data, Extent, Gathering, by_chunk
 from benchfs.inode import WRITE, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.reading import BULK_BYTES, SegmentReader
@@ -35,8 +35,8 @@ from benchfs.rpc.messages import (
 from benchfs.rpc.schema import build
 
 # Writes below this are gathered (`benchfs/gathering.py`); from it on they are sent as they are,
-# unless they touch what was gathered (bytes without a copy: they cannot change).
-DIRECT_BYTES = 256 * 1024
+# unless they touch what was gathered.
+DIRECT_BYTES = WHOLE_BYTES
 # Written bytes wait no longer than this for their sending, and the size for its report.
 LINGER_SECONDS = 1.0
 # Of a file with a quota the size is reported while it grows, so that more is refused soon.
@@ -102,6 +102,8 @@ class WriteBehind:
         """Take over `data`, to be written at `offset`; waits only for the budget."""
         self._raise_failure()
         if self.gather(data, offset):
+            if self._gathered.is_due:
+                await self._send_due()
             return
         known = self._inode.attributes
         if known.quota and self._acknowledged_end > known.size + QUOTA_BYTES:
@@ -123,7 +125,10 @@ class WriteBehind:
         self._linger_later()
 
     def gather(self, data: Data, offset: int) -> bool:
-        """As `write`, if nothing has to be sent for it and nothing failed. Tells whether so."""
+        """As `write`, if nothing has to be sent before it and nothing failed. Tells whether so.
+
+        What is due by it is sent by the next write, flush or when it has waited long enough.
+        """
         gathered, size = self._gathered, len(data)
         end = offset + size
         if (
@@ -225,7 +230,7 @@ class WriteBehind:
         """Return when all that was gathered is being sent, also by somebody else's doing."""
         if self._gathered or self._turn.locked():
             async with self._turn:
-                if self._timer is not None:
+                if self._gathered and self._timer is not None:
                     self._timer.cancel()
                     self._timer = None
                 await self._send_all(self._gathered.take_all())

@@ -5,8 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchfs import gathering
-from benchfs.gathering import KEPT_BYTES, WAITING_BYTES, WAITING_RUNS, WHOLE_BYTES, Gathering
+from benchfs.gathering import (
+    KEPT_BYTES,
+    WAITING_BYTES,
+    WAITING_RUNS,
+    WHOLE_BYTES,
+    Extent,
+    Gathering,
+    by_chunk,
+)
 
 HARD = 47_008  # of IOR hard: neither pages nor blocks fit
 writes = st.lists(
@@ -19,7 +26,7 @@ writes = st.lists(
 )
 
 
-def extents(found: list[gathering.Extent]) -> list[tuple[int, bytes]]:
+def extents(found: list[Extent]) -> list[tuple[int, bytes]]:
     for extent in found:
         assert extent.size == sum(map(len, extent.parts)) > 0
     return [(extent.start, b"".join(extent.parts)) for extent in found]
@@ -36,11 +43,11 @@ def test_whatever_is_written_comes_out_as_runs_with_gaps_between(
         assert gathered.overlaps(offset, end) == any(written[offset:end])
         if any(written[offset:end]):
             continue
-        data = bytearray([number + 1]) * size
-        gathered.add(kind(data), offset)
-        content[offset:end] = data
+        given_bytes = bytearray([number + 1]) * size
+        gathered.add(kind(given_bytes), offset)
+        content[offset:end] = given_bytes
         written[offset:end] = b"\1" * size
-        data[:] = bytes(size)  # what was given may change
+        given_bytes[:] = bytes(size)  # it may change
         assert gathered.size == sum(written)
         assert gathered.end == written.rfind(1) + 1
 
@@ -86,23 +93,47 @@ def test_a_long_run_goes_to_a_multiple_and_its_rest_stays() -> None:
     assert extents(gathered.take_all()) == [(WHOLE_BYTES, bytes(100) + b"x" * 400)]
 
 
-def test_of_too_many_bytes_the_oldest_go() -> None:
+def test_of_too_many_bytes_the_older_half_goes() -> None:
     gathered, size = Gathering(), WAITING_BYTES // 16
-    for number in reversed(range(17)):
-        gathered.add(bytes(size), number * 2 * size)
+    starts = [number * 2 * size for number in reversed(range(17))]
+    for start in starts:
+        assert gathered.take_due() == []
+        gathered.add(bytes(size), start)
 
-    assert [extent.start for extent in gathered.take_due()] == [16 * 2 * size]
+    assert [extent.start for extent in gathered.take_due()] == starts[:9]
+    assert gathered.size == WAITING_BYTES // 2
     assert not gathered.is_due
-    assert gathered.size == WAITING_BYTES
 
 
-def test_of_too_many_runs_the_oldest_go() -> None:
+def test_of_too_many_runs_the_older_half_goes() -> None:
     gathered = Gathering()
-    for number in range(WAITING_RUNS + 2):
+    for number in range(WAITING_RUNS + 1):
+        assert gathered.take_due() == []
         gathered.add(b"x", 2 * number)
 
-    assert extents(gathered.take_due()) == [(0, b"x"), (2, b"x")]
+    gone = WAITING_RUNS // 2 + 1
+    assert extents(gathered.take_due()) == [(2 * number, b"x") for number in range(gone)]
     assert not gathered.is_due
+
+
+def test_extents_are_cut_at_chunks_and_so_many_of_one_are_together() -> None:
+    found = by_chunk(
+        [
+            Extent(90, 25, [b"a" * 15, b"b" * 10]),
+            Extent(210, 5, [b"c" * 5]),
+            Extent(50, 5, [b"d" * 5]),
+            Extent(0, 5, [b"e" * 5]),
+        ],
+        chunk_bytes=100,
+        most=2,
+    )
+
+    assert [(index, extents(parts)) for index, parts in found] == [
+        (0, [(90, b"a" * 10), (50, b"d" * 5)]),
+        (1, [(100, b"a" * 5 + b"b" * 10)]),
+        (2, [(210, b"c" * 5)]),
+        (0, [(0, b"e" * 5)]),
+    ]
 
 
 def test_large_bytes_are_kept_as_they_are() -> None:

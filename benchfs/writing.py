@@ -2,7 +2,8 @@
 
 What a client writes is an *extent*: exactly the bytes it was given, never padded to a page or
 a block. Extents of one chunk go in one request. Those of one file that overlap are sent one after
-the other, others together, within a budget of bytes in flight. A failure sticks: the next write, fsync and close raise it.
+the other, others together, within a budget of bytes in flight. A failure sticks: the next write,
+fsync and close raise it.
 """
 
 from __future__ import annotations

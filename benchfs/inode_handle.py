@@ -56,6 +56,10 @@ class Writes(Protocol):
         """Whether something not known yet may be in a range of the file."""
         ...
 
+    def gather(self, data: bytes, offset: int) -> bool:
+        """Take over bytes if nothing has to be waited for; tells whether so."""
+        ...
+
     def was_cut(self) -> None:
         """The file was cut, with nothing pending here."""
         ...

@@ -26,6 +26,7 @@ from benchfs.file_base import Mode, parse_mode
 from benchfs.holds import Holds
 from benchfs.inode import WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
+from benchfs.layout import MAX_FILE_SIZE
 from benchfs.rpc.messages import AccessReply, Attributes
 from benchfs.rpc.messages import OpenInode as OpenRequest
 
@@ -81,8 +82,17 @@ class OpenInode:
         return await self.file.preadinto(view, offset)
 
     def gather(self, data: bytes, offset: int) -> bool:
-        """As `write`, if nothing has to be waited for or refused. Tells whether so."""
-        return self.appending is None and self.file.gather(data, offset)
+        """As `write`, if nothing has to be waited for or refused. Tells whether so.
+
+        It saves a mount some µs of each small write: the coroutines of `write`.
+        """
+        inode = self.file.inode
+        writes = inode.writes
+        if self.appending is not None or writes is None or len(inode.family) != 1:
+            return False
+        if inode.gone or inode.locks is not None:
+            return False
+        return offset + len(data) <= MAX_FILE_SIZE and writes.gather(data, offset)
 
     async def write(self, data: bytes, offset: int) -> int:
         """Write at `offset`, all of it."""

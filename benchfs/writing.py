@@ -20,10 +20,11 @@ from benchfs.env import Env
 from benchfs.errors import BenchFSError, error, from_rpc
 from benchfs.inode import WRITE, home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.layout import Piece, pieces
+from benchfs.layout import MAX_FILE_SIZE, Piece, pieces
 from benchfs.reading import BULK_BYTES, SegmentReader
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import AttributesReply, ReportSize, SyncFile, WriteChunk
+from benchfs.rpc.messages import Attributes, AttributesReply, ReportSize, SyncFile, WriteChunk
+from benchfs.small import may_be_first, write_first
 
 # Writes below this are copied into an extent that grows to STAGE_BYTES; from it on they are
 # sent as they are (bytes without a copy: they cannot change).
@@ -74,6 +75,7 @@ class WriteBehind:
         self._truncation = inode.attributes.truncation  # the epoch of that end
         self._acknowledgements = 0  # counted, and how many of them the inode has heard of
         self._reported = 0
+        self._began = False  # there may be a chunk that this handle wrote
         self._reporting = asyncio.Lock()  # who finds a report under way waits for it
         self._mtime_ns = 0
         self._nodes: set[str] = set()  # that hold bytes since the last fsync
@@ -135,6 +137,8 @@ class WriteBehind:
 
     async def flush(self, intent: Intent) -> None:
         """Return when all that was written is acknowledged and the size reported."""
+        if self._stage and not self._extents and not self._turn.locked():
+            await self._write_last()
         await self._send_stage()
         while self._extents:
             await asyncio.wait([extent.task for extent in self._extents])
@@ -164,8 +168,6 @@ class WriteBehind:
     async def close(self, intent: Intent) -> None:
         """Flush for the last time; whatever happens, nothing runs afterwards."""
         try:
-            if self._stage and not self._extents and not self._turn.locked():
-                await self._write_last()
             await self.flush(intent)
         finally:
             if self._failure is not None or self.pending:
@@ -219,20 +221,51 @@ class WriteBehind:
         if more:
             return
         self._stage = bytearray()
-        extent = _Extent(start, start + len(data), self._loop.create_future())
-        self._extents.append(extent)  # other handles wait for it
+        first = not (start or self._began or self._failure) and may_be_first(self._inode, len(data))
+        end = MAX_FILE_SIZE if first else start + len(data)
+        extent = _Extent(start, end, self._loop.create_future())
+        self._extents.append(extent)  # other handles wait for it, and what would follow the first
+        kept = False
         try:
             await self._budget.take(len(data))
             try:
-                self._acknowledged(*await self._write_piece(piece, memoryview(data)))
+                if not first or not await self._write_first(memoryview(data)):
+                    self._acknowledged(*await self._write_piece(piece, memoryview(data)))
+            except asyncio.CancelledError:
+                kept = not self._stage
+                if kept:  # a later flush sends them again
+                    self._stage, self._stage_start = data, start
+                    self._linger_later()
+                raise
             finally:
                 self._budget.give_back(len(data))
         except BaseException as exc:
-            self._lost(exc)
+            if not kept:
+                self._lost(exc)
             raise
         finally:
             self._extents.remove(extent)
             extent.task.cancel()
+
+    async def _write_first(self, data: memoryview) -> bool:
+        """Write all of an empty file together with its size; False if it is not to be done so."""
+        inode, mtime_ns = self._inode, self._mtime_ns
+        intent = self._cluster.intent("write", inode.path, self._timeout)
+        try:
+            reply = await write_first(self._cluster, intent, inode, data, mtime_ns)
+        except RemoteError:  # it is being cut
+            return False
+        if not reply.written:
+            inode.learn(reply.attributes)
+            return False
+        self._began = True
+        self._learn(reply.attributes, mtime_ns)
+        self._acknowledgements += 1
+        self._reported = self._acknowledgements
+        self._acknowledged_end = len(data)
+        self.touched(inode.group_of(0))
+        self._segments.forget(inode.ino)
+        return True
 
     def _lost(self, problem: BaseException) -> None:
         """What earlier writes handed over is not sent: that sticks, a cancellation too."""
@@ -306,7 +339,7 @@ class WriteBehind:
         self, intent: Intent, piece: Piece, data: memoryview, checks: bytes, truncation: int
     ) -> None:
         """Write under one epoch. Raises RemoteError STALE_TRUNCATION if that is over."""
-        inode = self._inode
+        inode, self._began = self._inode, True
         group = inode.group_of(piece.index)
         purpose = "bulk" if piece.length >= BULK_BYTES else "calls"
         capability = self._cluster.unseen_capability(inode.ino, group, WRITE)
@@ -351,11 +384,15 @@ class WriteBehind:
         # Only now: who flushes meanwhile does not return before it is known.
         self._reported = max(self._reported, told)
         assert isinstance(answer.message, AttributesReply)
-        self._cache.drop_file(inode.ino)
-        if answer.message.attributes.mtime_ns == request.mtime_ns:  # else the counter stood still
-            inode.learn_own(answer.message.attributes)
+        self._learn(answer.message.attributes, request.mtime_ns)
+
+    def _learn(self, attributes: Attributes, mtime_ns: int) -> None:
+        """These came of a report of this time."""
+        self._cache.drop_file(attributes.ino)
+        if attributes.mtime_ns == mtime_ns:  # else the counter stood still
+            self._inode.learn_own(attributes)
         else:
-            inode.learn(answer.message.attributes)
+            self._inode.learn(attributes)
 
     def _linger_later(self) -> None:
         if self._timer is None:

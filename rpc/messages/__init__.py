@@ -69,6 +69,8 @@ from benchfs.rpc.messages.chunks import (
     SyncFile,
     WriteChunk,
     WriteChunkReply,
+    WriteFirst,
+    WriteFirstReply,
 )
 from benchfs.rpc.messages.cluster import (
     GetMap,
@@ -330,5 +332,7 @@ __all__ = [
     "Welcome",
     "WriteChunk",
     "WriteChunkReply",
+    "WriteFirst",
+    "WriteFirstReply",
     "XattrReply",
 ]

@@ -95,7 +95,7 @@ async def test_an_ordinary_user_asks_for_a_small_file_no_more_often(
                 await file.write(b"1")
             async with await alice.open(f"{directory}/{number}", "rb") as file:
                 assert await file.pread(1, 0) == b"1"
-            assert requests == ["Open", "WriteChunk", "ReportSize", "Open", "ReadChunk"]
+            assert requests == ["Open", "WriteFirst", "Open"]
 
 
 @only_root

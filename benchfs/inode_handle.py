@@ -45,6 +45,11 @@ class Writes(Protocol):
     """What was written through a handle. See `benchfs.writing.WriteBehind`."""
 
     @property
+    def was_used(self) -> bool:
+        """Whether anything was ever written."""
+        ...
+
+    @property
     def pending(self) -> bool:
         """Whether some of it is not known to the inode yet."""
         ...

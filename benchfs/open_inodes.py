@@ -102,7 +102,9 @@ class OpenInode:
 
     async def flush(self) -> None:
         """Return when other clients that open the file see all that was written."""
-        await self.file.flush()
+        writes = self.inode.writes
+        if writes is not None and writes.was_used:
+            await self.file.flush()
         if self.appending is not None:
             await self._settle(self.appending)
 

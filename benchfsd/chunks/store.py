@@ -308,6 +308,24 @@ class ChunkStore:
         """
         await self._remover.purge(inos)
 
+    def remove_small(self, group: int, ino: int) -> bool:
+        """Remove a file's only chunk if it is small and in this group, in the open batch.
+
+        As `purge`; False, and nothing is done, if there may be anything else.
+        """
+        table = self._table
+        try:
+            state = table.find(group, ino, 0)
+            alone = table.file(ino).groups == (group,)
+        except RemoteError:  # a damaged row
+            return False
+        if state is None or not state.data or not alone:
+            return False
+        table.note_purged(ino)
+        table.remove(group, ino, 0, state.record())
+        table.drop_file(ino)
+        return True
+
     def recover(self, *, clean_stop: bool) -> int:
         """Take up what an earlier process left; return how many chunks it was writing to.
 

@@ -29,7 +29,7 @@ class Lookup(NamedTuple):
 class LookupReply(NamedTuple):
     """Attributes are absent when the inode's home is another group: ask there."""
 
-    ino: U64
+    ino: U64  # 0: there is no entry of this name
     type: U8
     attributes: Attributes | None
     fanout: U16  # of a directory: tells where to ask for names in it

@@ -89,7 +89,7 @@ async def test_an_ordinary_user_asks_for_a_small_file_no_more_often(
         str(cluster.directory), user=ALICE, attribute_seconds=60
     ) as alice:
         await alice.listdir(directory)
-        for number in range(8):  # their chunks are at any of the nodes
+        for number in range(8):
             requests.clear()
             async with await alice.open(f"{directory}/{number}", "xb") as file:
                 await file.write(b"1")

@@ -232,6 +232,25 @@ async def test_a_first_write_that_is_repeated_undoes_no_later_one(
     await file.close()
 
 
+async def test_who_has_opened_one_again_does_not_write_it_under_the_first_open(
+    fs: benchfs.AsyncClient,
+) -> None:
+    first, second = await fs.open("/f", "xb"), await fs.open("/f", "r+b")
+    cluster, ino = fs._use().cluster, first.inode.ino
+
+    async def written(number: int) -> bool:
+        intent = cluster.intent("test", "/f", 20)
+        request = WriteFirst(ino, number, 1, piece_checks(b"1", 0))
+        answer = await cluster.call(intent, home_group(ino), request, payload=(b"1",))
+        assert isinstance(answer.message, WriteFirstReply)
+        return answer.message.written
+
+    assert not await written(first.inode.number)
+    assert await written(second.inode.number)
+    await first.close()
+    await second.close()
+
+
 @only_root
 async def test_who_may_not_read_one_is_not_brought_its_content(
     cluster: benchfs.LocalCluster, fs: benchfs.AsyncClient

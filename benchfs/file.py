@@ -160,11 +160,12 @@ class AsyncFile(FileExtras):
             if not size:
                 return 0
             view = view[:size]
-        brought = inode.take_brought(min(self._attribute_seconds, BROUGHT_SECONDS))
-        if brought is not None and offset + size <= len(brought):
-            view[:] = brought[offset : offset + size]
-            self._sequential_at = offset + size
-            return size
+        if inode.brought is not None:
+            data = inode.take_brought(min(self._attribute_seconds, BROUGHT_SECONDS))
+            if data is not None and offset + size <= len(data):
+                view[:] = data[offset : offset + size]
+                self._sequential_at = offset + size
+                return size
         chunk_size = self._inode.layout.chunk_size
         index, start = divmod(offset, chunk_size)
         if start + size <= chunk_size:

@@ -80,6 +80,7 @@ class InodeHandle:
 
     What one handle learns, all of the client's handles of the inode know: its `family`.
 
+    `brought` is for its next read, see `take_brought`.
     `number` is this handle's alone within its session. `gone`: the inode was removed, since the
     node did not hear of this client for a lease.
     `own_change` is the change counter as this handle's own changes moved it: it stands still once
@@ -88,11 +89,11 @@ class InodeHandle:
     """
 
     __slots__ = (
-        "_brought",
         "_cluster",
         "_held",
         "_loop",
         "attributes",
+        "brought",
         "family",
         "gone",
         "holds",
@@ -130,7 +131,7 @@ class InodeHandle:
         self.family: set[InodeHandle] = {self}
         self.writes: Writes | None = None
         self.spilled = False
-        self._brought: Brought | None = None
+        self.brought: Brought | None = None
 
     @contextlib.contextmanager
     def spilling(self) -> Iterator[None]:
@@ -174,16 +175,16 @@ class InodeHandle:
     def bring(self, change: int, checks: bytes, payload: memoryview | None) -> None:
         """The answer to an open, which said `change`, had the content with it, or had not."""
         if checks and payload is not None and verify_pieces(payload, 0, checks) is None:
-            self._brought = Brought(payload, change, self._loop.time())
+            self.brought = Brought(payload, change, self._loop.time())
 
     def take_brought(self, seconds: float) -> memoryview | None:
-        """What came with the open: for the next read, and if nothing has happened since.
+        """What came with the open: for the next read, if the inode is as it was, and settled.
 
         So a read right after the open asks nobody, and one that comes later sees what is there.
         `seconds`: how long it is good.
         """
-        brought, self._brought = self._brought, None
-        if brought is None or brought.change != self.attributes.change or self.unsettled:
+        brought, self.brought = self.brought, None
+        if brought is None or brought.change != self.attributes.change:
             return None
         return brought.data if self._loop.time() - brought.at < seconds else None
 

@@ -232,7 +232,7 @@ class WriteBehind:
                 if not first or not await self._write_first(memoryview(data)):
                     self._acknowledged(*await self._write_piece(piece, memoryview(data)))
             except asyncio.CancelledError:
-                kept = not self._stage
+                kept = not (first or self._stage)  # a first write may have moved the file's begin
                 if kept:  # a later flush sends them again
                     self._stage, self._stage_start = data, start
                     self._linger_later()

@@ -113,6 +113,27 @@ async def test_a_close_that_was_cancelled_while_it_wrote_is_never_a_success(
     assert await fs.read_bytes("/f") in {b"", SMALL}
 
 
+async def test_a_flush_that_was_cancelled_while_it_wrote_the_first_bytes_is_told(
+    fs: benchfs.AsyncClient, cluster: benchfs.LocalCluster
+) -> None:
+    file = await fs.open("/f", "xb")
+    await file.write(SMALL)
+    for node in cluster.nodes:
+        node.pause()
+    flushing = asyncio.create_task(file.flush())
+    await asyncio.sleep(0)
+    flushing.cancel()
+    for node in cluster.nodes:
+        node.resume()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+
+    with pytest.raises(OSError, match="cancel"):
+        await file.write(SMALL)
+    with pytest.raises(OSError, match="cancel"):
+        await file.close()
+
+
 async def test_a_size_whose_report_was_cancelled_is_reported_by_the_close(
     fs: benchfs.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Chunk arithmetic: how the bytes of a file are cut, and which group each chunk belongs to.
 
 A layout is part of a file's inode, and fixed when the file is created; but a small file that is
-written at once begins in its inode's group (decision 011). Chunk i of a file belongs to
+written at once begins in its inode's group (decision 012). Chunk i of a file belongs to
 group `stripe[(first + i) mod len(stripe)]`; an empty stripe stands for all groups of the
 cluster. Which node leads a group is not known here: see `benchfs/placement.py`.
 """

@@ -7,8 +7,9 @@ The node decides whether that may be done (`benchfsd/handlers/small.py`).
 
 from __future__ import annotations
 
-from benchfs.checks import piece_checks
+from benchfs.checks import joined_checks
 from benchfs.cluster import Cluster, Intent
+from benchfs.gathering import Extent
 from benchfs.inode import WRITE, home_group
 from benchfs.inode_handle import InodeHandle
 from benchfs.layout import SMALL_BYTES
@@ -27,16 +28,16 @@ def may_be_first(inode: InodeHandle, size: int) -> bool:
 
 
 async def write_first(
-    cluster: Cluster, intent: Intent, inode: InodeHandle, data: memoryview, mtime_ns: int
+    cluster: Cluster, intent: Intent, inode: InodeHandle, extent: Extent, mtime_ns: int
 ) -> WriteFirstReply:
     """Ask for it. Errors as of a write and of a report of the size."""
     group = home_group(inode.ino)
     capability = cluster.unseen_capability(inode.ino, group, WRITE)
-    checks = piece_checks(data, 0)
+    checks = joined_checks(extent.parts, 0)
     request = WriteFirst(inode.ino, inode.number, mtime_ns, checks, capability)
     slot = await cluster.session.take()
     try:
-        answer = await cluster.call(intent, group, request, slot=slot, payload=(data,))
+        answer = await cluster.call(intent, group, request, slot=slot, payload=extent.parts)
     finally:
         cluster.session.give_back(slot)
     assert isinstance(answer.message, WriteFirstReply)

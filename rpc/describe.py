@@ -75,6 +75,7 @@ def _lines() -> Iterator[str]:
         50: "the reply's payload",
         51: "the request's payload",
         57: "the request's payload",
+        58: "the request's payload",
         80: "the reply's payload",
     }
     for number, row in sorted(OPERATIONS.items()):

@@ -1,7 +1,7 @@
 """Small files at their home: their first bytes with their size, their content with an open.
 
 Most files are written once, in a piece, and are small. Bytes and size of such a file are stored by
-one request where its inode is, and come along when it is opened (decision 011). What makes that
+one request where its inode is, and come along when it is opened (decision 012). What makes that
 possible is that a layout counts for nobody yet: the file is empty, and who would write it elsewhere
 would have it open for writing.
 """

@@ -53,7 +53,9 @@ from benchfs.rpc.messages.checking import (
     VerifyChunksReply,
 )
 from benchfs.rpc.messages.chunks import (
+    EXTENTS_MOST,
     AllocateChunk,
+    ChunkExtent,
     CopyChunk,
     CutFile,
     ExtentRecord,
@@ -69,6 +71,7 @@ from benchfs.rpc.messages.chunks import (
     SyncFile,
     WriteChunk,
     WriteChunkReply,
+    WriteExtents,
     WriteFirst,
     WriteFirstReply,
 )
@@ -190,6 +193,7 @@ from benchfs.rpc.messages.xattrs import (
 
 __all__ = [
     "BY_REQUEST",
+    "EXTENTS_MOST",
     "LENDING",
     "OPERATIONS",
     "AccessReply",
@@ -198,6 +202,7 @@ __all__ = [
     "AttributesReply",
     "ChangeLinks",
     "CheckAccess",
+    "ChunkExtent",
     "ClearQuota",
     "Code",
     "Conclude",
@@ -332,6 +337,7 @@ __all__ = [
     "Welcome",
     "WriteChunk",
     "WriteChunkReply",
+    "WriteExtents",
     "WriteFirst",
     "WriteFirstReply",
     "XattrReply",

@@ -80,9 +80,18 @@ class ByInode:
 
     async def lookup(self, parent: int, name: bytes) -> Attributes:
         """What is under a name. ENOENT, ENOTDIR."""
+        found = await self.find(parent, name)
+        if found is None:
+            raise error(errno.ENOENT, "lookup", _path(parent, name))
+        return found
+
+    async def find(self, parent: int, name: bytes) -> Attributes | None:
+        """What is under a name, None if there is nothing. ENOENT for the directory; ENOTDIR."""
         intent, group = self._at("lookup", parent, name)
         for _ in range(TRIES):
-            found = await self._connected.names.lookup(intent, parent, name, group)
+            found = await self._connected.names.find(intent, parent, name, group)
+            if found is None:
+                return None
             attributes = found.attributes
             if attributes is None:
                 try:
@@ -90,7 +99,7 @@ class ByInode:
                 except NotFoundError:  # something else was renamed over it meanwhile
                     continue
             return await self._noted(intent, attributes)
-        raise error(errno.ENOENT, intent.operation, intent.path)
+        return None
 
     async def make_file(self, parent: int, name: bytes, mode: int, owner: User) -> Attributes:
         """Make an empty file. EEXIST."""
@@ -298,8 +307,7 @@ class ByInode:
     # ------------------------------------------------------------ inside
 
     def _intent(self, operation: str, ino: int, name: bytes | None = None) -> Intent:
-        path = f"inode {ino:#x}" if name is None else f"inode {ino:#x}/{os.fsdecode(name)}"
-        return self._cluster.intent(operation, path, self._connected.timeout)
+        return self._cluster.intent(operation, _path(ino, name), self._connected.timeout)
 
     def _at(self, operation: str, parent: int, name: bytes) -> tuple[Intent, int]:
         """For an operation on a name: its intent, and the group to ask. ENAMETOOLONG."""
@@ -329,3 +337,7 @@ class ByInode:
             attributes = await self._connected.names.of_inode(intent, ino)
         self.files.learn(attributes)
         return attributes
+
+
+def _path(ino: int, name: bytes | None = None) -> str:
+    return f"inode {ino:#x}" if name is None else f"inode {ino:#x}/{os.fsdecode(name)}"

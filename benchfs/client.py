@@ -189,7 +189,7 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
         wanted = (READ if how.read else 0) | (WRITE if how.write else 0)
         number = connected.holds.begin(parsed.display)
 
-        async def act(place: Place) -> OpenReply:
+        async def act(place: Place) -> tuple[OpenReply, memoryview | None]:
             if place.directory and how.create:
                 if place.name:
                     await connected.names.require_search(intent, place.parent)
@@ -210,6 +210,7 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
                 wanted,
                 number,
                 how.write,
+                how.brings,
             )
             call = connected.cluster.mutate if how.create else connected.cluster.call
             gone = 0
@@ -220,7 +221,7 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
                 if opened.type == FileType.SYMLINK and follow_symlinks:
                     raise FoundLinkError(opened.ino)
                 if opened.attributes is not None or opened.type in NOT_OPENED:
-                    return opened
+                    return opened, answer.payload
                 try:
                     return await elsewhere(opened)
                 except NotFoundError:  # something else was renamed over it meanwhile, or it is lost
@@ -228,15 +229,16 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
                         raise
                     gone = opened.ino
 
-        async def elsewhere(opened: OpenReply) -> OpenReply:
-            request = OpenInode(opened.ino, number, how.write, wanted)
+        async def elsewhere(opened: OpenReply) -> tuple[OpenReply, memoryview | None]:
+            request = OpenInode(opened.ino, number, how.write, wanted, how.brings)
             answer = await connected.cluster.call(intent, home_group(opened.ino), request)
             assert isinstance(answer.message, AccessReply)
-            attributes, capability = answer.message
-            return opened._replace(attributes=attributes, capability=capability)
+            attributes, capability, checks = answer.message
+            found = opened._replace(attributes=attributes, capability=capability, checks=checks)
+            return found, answer.payload
 
         try:
-            found = await connected.names.at(intent, parsed, act, creates=how.create)
+            found, content = await connected.names.at(intent, parsed, act, creates=how.create)
             if found.type in NOT_OPENED:
                 kind = FileType(found.type)
                 await refuse(connected.cluster, intent, found.ino, kind, wanted)
@@ -244,6 +246,7 @@ class AsyncClient(DirectoryMethods, LinkMethods, XattrMethods, QuotaMethods, Che
             assert attributes is not None
             held = connected.cluster.hold_capability(found.ino, found.capability)
             file = connected.open_file(attributes, how, parsed.display, number, held)
+            file.inode.bring(attributes.change, found.checks, content)
         finally:
             connected.holds.end(number)
         try:

@@ -12,6 +12,7 @@ from benchfs.cache import ChunkCache
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import error
 from benchfs.inode_handle import InodeHandle
+from benchfs.layout import SMALL_BYTES
 from benchfs.locking import FileLocks
 from benchfs.reading import ChunkReader, SegmentReader
 from benchfs.writing import WriteBehind
@@ -27,6 +28,11 @@ class Mode(NamedTuple):
     exclusive: bool
     truncate: bool
     append: bool
+
+    @property
+    def brings(self) -> int:
+        """Of how many bytes the content is to come with the open."""
+        return SMALL_BYTES if self.read and not self.create else 0
 
 
 @cache

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from benchfs.capabilities import Capabilities
+from benchfs.checks import verify_pieces
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import NotFoundError, error
 from benchfs.inode import home_group
@@ -44,6 +45,11 @@ class Writes(Protocol):
     """What was written through a handle. See `benchfs.writing.WriteBehind`."""
 
     @property
+    def was_used(self) -> bool:
+        """Whether anything was ever written."""
+        ...
+
+    @property
     def pending(self) -> bool:
         """Whether some of it is not known to the inode yet."""
         ...
@@ -65,11 +71,20 @@ class Writes(Protocol):
         ...
 
 
+class Brought(NamedTuple):
+    """The content of a file, as it came with its opening."""
+
+    data: memoryview
+    change: int  # the inode's counter then
+    at: float  # loop time
+
+
 class InodeHandle:
     """An inode held open; `attributes` are at most as old as `seen_at` (loop time) says.
 
     What one handle learns, all of the client's handles of the inode know: its `family`.
 
+    `brought` is for its next read, see `take_brought`.
     `number` is this handle's alone within its session. `gone`: the inode was removed, since the
     node did not hear of this client for a lease.
     `own_change` is the change counter as this handle's own changes moved it: it stands still once
@@ -82,6 +97,7 @@ class InodeHandle:
         "_held",
         "_loop",
         "attributes",
+        "brought",
         "family",
         "gone",
         "holds",
@@ -119,6 +135,7 @@ class InodeHandle:
         self.family: set[InodeHandle] = {self}
         self.writes: Writes | None = None
         self.spilled = False
+        self.brought: Brought | None = None
 
     @contextlib.contextmanager
     def spilling(self) -> Iterator[None]:
@@ -152,10 +169,28 @@ class InodeHandle:
 
     def _take(self, attributes: Attributes, seen_at: float) -> None:
         cut = attributes.truncation != self.attributes.truncation
+        if attributes.layout != self.attributes.layout:  # its first bytes were written
+            self.layout = shared_layout(*attributes.layout)
         self.attributes = attributes
         self.seen_at = seen_at
         if cut and self.writes is not None and not self.writes.pending:
             self.writes.was_cut()
+
+    def bring(self, change: int, checks: bytes, payload: memoryview | None) -> None:
+        """The answer to an open, which said `change`, had the content with it, or had not."""
+        if checks and payload is not None and verify_pieces(payload, 0, checks) is None:
+            self.brought = Brought(payload, change, self._loop.time())
+
+    def take_brought(self, seconds: float) -> memoryview | None:
+        """What came with the open: for the next read, if the inode is as it was, and settled.
+
+        So a read right after the open asks nobody, and one that comes later sees what is there.
+        `seconds`: how long it is good.
+        """
+        brought, self.brought = self.brought, None
+        if brought is None or brought.change != self.attributes.change:
+            return None
+        return brought.data if self._loop.time() - brought.at < seconds else None
 
     @property
     def unsettled(self) -> bool:

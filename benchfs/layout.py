@@ -1,6 +1,7 @@
 """Chunk arithmetic: how the bytes of a file are cut, and which group each chunk belongs to.
 
-A layout is fixed when the file is created, and part of its inode. Chunk i of a file belongs to
+A layout is part of a file's inode, and fixed when the file is created; but a small file that is
+written at once begins in its inode's group (decision 012). Chunk i of a file belongs to
 group `stripe[(first + i) mod len(stripe)]`; an empty stripe stands for all groups of the
 cluster. Which node leads a group is not known here: see `benchfs/placement.py`.
 """
@@ -14,6 +15,13 @@ from typing import NamedTuple
 
 BLOCK_SIZE = 64 * 1024
 """Bytes that have one check together (see `benchfs/checks.py`)."""
+
+SMALL_BYTES = 4096
+"""A file of up to so many bytes that is written at once is stored where its inode is.
+
+A chunk of no more is kept in its record: two pages of the node's database at the most. A file on
+its disk costs a directory's entry, an inode and a page, and ext4 takes 70 to 600 µs to make one.
+"""
 
 MIN_CHUNK_SIZE = BLOCK_SIZE
 MAX_CHUNK_SIZE = 16 * 1024 * 1024  # a chunk fits into one payload of the protocol

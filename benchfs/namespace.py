@@ -182,12 +182,22 @@ class Names:
     ) -> LookupReply:
         """One entry, in a `group` (None: of a directory that is not wide). ENOENT, ENOTDIR."""
         where = home_group(parent) if group is None else group
-        answer = await self._cluster.call(intent, where, Lookup(parent, name))
+        found = await self.find(intent, parent, name, where)
+        if found is None:
+            node = self._cluster.map.primary(where)
+            raise error(errno.ENOENT, intent.operation, intent.path, node)
+        return found
+
+    async def find(
+        self, intent: Intent, parent: int, name: bytes, group: int
+    ) -> LookupReply | None:
+        """One entry, None if there is none of this name. ENOENT for the directory; ENOTDIR."""
+        answer = await self._cluster.call(intent, group, Lookup(parent, name))
         found = answer.message
         assert isinstance(found, LookupReply)
         if found.type in {FileType.DIRECTORY, FileType.SYMLINK}:
             self.learn(parent, name, found.ino, found.fanout, found.type)
-        return found
+        return found if found.ino else None
 
     async def target(self, intent: Intent, ino: int) -> bytes:
         """What a symbolic link says. ENOENT; EINVAL if it is none."""

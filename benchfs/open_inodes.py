@@ -24,9 +24,9 @@ from benchfs.errors import BenchFSError, error
 from benchfs.file import AsyncFile
 from benchfs.file_base import Mode, parse_mode
 from benchfs.holds import Holds
-from benchfs.inode import WRITE, FileType, home_group
+from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.layout import MAX_FILE_SIZE
+from benchfs.layout import MAX_FILE_SIZE, SMALL_BYTES
 from benchfs.rpc.messages import AccessReply, Attributes
 from benchfs.rpc.messages import OpenInode as OpenRequest
 
@@ -115,7 +115,9 @@ class OpenInode:
 
     async def flush(self) -> None:
         """Return when other clients that open the file see all that was written."""
-        await self.file.flush()
+        writes = self.inode.writes
+        if writes is not None and writes.was_used:
+            await self.file.flush()
         if self.appending is not None:
             await self._settle(self.appending)
 
@@ -177,15 +179,18 @@ class OpenInodes:
         number = holds.begin(path)
         try:
             intent = self._cluster.intent("open", path, self._opener.timeout)
-            request = OpenRequest(ino, number, bool(wanted & WRITE), wanted)
+            brings = SMALL_BYTES if wanted & READ else 0
+            request = OpenRequest(ino, number, bool(wanted & WRITE), wanted, brings)
             answer = await self._cluster.call(intent, home_group(ino), request)
             reply = answer.message
             assert isinstance(reply, AccessReply)
             if reply.attributes.type != FileType.FILE:
                 raise error(errno.EINVAL, intent.operation, path, text="it is no file")
-            return self.adopt(
+            opened = self.adopt(
                 reply.attributes, reply.capability, number, wanted=wanted, append=append
             )
+            opened.inode.bring(reply.attributes.change, reply.checks, answer.payload)
+            return opened
         finally:
             holds.end(number)
 

@@ -26,7 +26,8 @@ class Session:
 
     def __init__(self, session_id: bytes) -> None:
         self.session_id = session_id
-        self._free = deque(range(SLOTS))
+        # who came back last goes first: few rows at the nodes, beside each other, and in memory
+        self._free = list(range(SLOTS))
         self._sequences = [0] * SLOTS
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -36,7 +37,7 @@ class Session:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
-        number = self._free.popleft()
+        number = self._free.pop()
         self._sequences[number] += 1
         return Slot(number, self._sequences[number])
 

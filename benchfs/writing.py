@@ -22,10 +22,12 @@ from benchfs.errors import BenchFSError, error, from_rpc
 from benchfs.gathering import WHOLE_BYTES, Batch, Data, Extent, Gathering, by_chunk
 from benchfs.inode import WRITE, home_group
 from benchfs.inode_handle import InodeHandle
+from benchfs.layout import MAX_FILE_SIZE
 from benchfs.reading import BULK_BYTES, SegmentReader
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     EXTENTS_MOST,
+    Attributes,
     AttributesReply,
     ChunkExtent,
     ReportSize,
@@ -34,6 +36,7 @@ from benchfs.rpc.messages import (
     WriteExtents,
 )
 from benchfs.rpc.schema import build
+from benchfs.small import may_be_first, write_first
 
 # Writes below this are gathered (`benchfs/gathering.py`); from it on they are sent as they are,
 # unless they touch what was gathered.
@@ -89,6 +92,7 @@ class WriteBehind:
         self._truncation = inode.attributes.truncation  # the epoch of that end
         self._acknowledgements = 0  # counted, and how many of them the inode has heard of
         self._reported = 0
+        self._began = False  # there may be a chunk that this handle wrote
         self._reporting = asyncio.Lock()  # who finds a report under way waits for it
         self._mtime_ns = 0
         self._nodes: set[str] = set()  # that hold bytes since the last fsync
@@ -174,6 +178,8 @@ class WriteBehind:
 
     async def flush(self, intent: Intent) -> None:
         """Return when all that was written is acknowledged and the size reported."""
+        if self._gathered and not self._sending and not self._turn.locked():
+            await self._write_last()
         await self._send_gathered()
         while self._sending:
             await asyncio.wait([sending.task for sending in self._sending])
@@ -203,8 +209,6 @@ class WriteBehind:
     async def close(self, intent: Intent) -> None:
         """Flush for the last time; whatever happens, nothing runs afterwards."""
         try:
-            if self._gathered and not self._sending and not self._turn.locked():
-                await self._write_last()
             await self.flush(intent)
         finally:
             if self._failure is not None or self.pending:
@@ -257,21 +261,56 @@ class WriteBehind:
         extent = self._gathered.take_single(self._inode.layout.chunk_size)
         if extent is None:
             return
-        (batch,) = self._by_chunk([extent])
-        sending = _Sending([extent], extent.start, extent.end, self._loop.create_future())
-        self._sending.append(sending)  # other handles wait for it
+        first = not (extent.start or self._began or self._failure) and may_be_first(
+            self._inode, extent.size
+        )
+        place = extent._replace(size=MAX_FILE_SIZE) if first else extent
+        sending = _Sending([place], place.start, place.end, self._loop.create_future())
+        self._sending.append(sending)  # other handles wait for it, and what would follow the first
+        kept = False
         try:
             await self._budget.take(extent.size)
             try:
-                self._acknowledged(*await self._write_batch(batch))
+                if not first or not await self._write_first(extent):
+                    (batch,) = self._by_chunk([extent])
+                    self._acknowledged(*await self._write_batch(batch))
+            except asyncio.CancelledError:
+                kept = not (
+                    first or self._gathered
+                )  # a first write may have moved the file's begin
+                if kept:  # a later flush sends them again
+                    self._gathered.add(b"".join(extent.parts), extent.start)
+                    self._linger_later()
+                raise
             finally:
                 self._budget.give_back(extent.size)
         except BaseException as exc:
-            self._lost(exc)
+            if not kept:
+                self._lost(exc)
             raise
         finally:
             self._sending.remove(sending)
             sending.task.cancel()
+
+    async def _write_first(self, extent: Extent) -> bool:
+        """Write all of an empty file together with its size; False if it is not to be done so."""
+        inode, mtime_ns = self._inode, self._mtime_ns
+        intent = self._cluster.intent("write", inode.path, self._timeout)
+        try:
+            reply = await write_first(self._cluster, intent, inode, extent, mtime_ns)
+        except RemoteError:  # it is being cut
+            return False
+        if not reply.written:
+            inode.learn(reply.attributes)
+            return False
+        self._began = True
+        self._learn(reply.attributes, mtime_ns)
+        self._acknowledgements += 1
+        self._reported = self._acknowledgements
+        self._acknowledged_end = extent.end
+        self.touched(inode.group_of(0))
+        self._segments.forget(inode.ino)
+        return True
 
     def _lost(self, problem: BaseException) -> None:
         """What earlier writes handed over is not sent: that sticks, a cancellation too."""
@@ -362,7 +401,7 @@ class WriteBehind:
         self, intent: Intent, batch: Batch, checks: bytes, truncation: int
     ) -> None:
         """Write under one epoch. Raises RemoteError STALE_TRUNCATION if that is over."""
-        inode, index = self._inode, batch.index
+        inode, index, self._began = self._inode, batch.index, True
         group, base = inode.group_of(index), index * inode.layout.chunk_size
         capability = self._cluster.unseen_capability(inode.ino, group, WRITE)
         where = [build(ChunkExtent, (e.start - base, e.size)) for e in batch.extents]
@@ -414,11 +453,15 @@ class WriteBehind:
         # Only now: who flushes meanwhile does not return before it is known.
         self._reported = max(self._reported, told)
         assert isinstance(answer.message, AttributesReply)
-        self._cache.drop_file(inode.ino)
-        if answer.message.attributes.mtime_ns == request.mtime_ns:  # else the counter stood still
-            inode.learn_own(answer.message.attributes)
+        self._learn(answer.message.attributes, request.mtime_ns)
+
+    def _learn(self, attributes: Attributes, mtime_ns: int) -> None:
+        """These came of a report of this time."""
+        self._cache.drop_file(attributes.ino)
+        if attributes.mtime_ns == mtime_ns:  # else the counter stood still
+            self._inode.learn_own(attributes)
         else:
-            inode.learn(answer.message.attributes)
+            self._inode.learn(attributes)
 
     def _linger_later(self) -> None:
         if self._timer is None:

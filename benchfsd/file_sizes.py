@@ -46,7 +46,12 @@ class FileSizes(ABC):
     def put(self, inode: Attributes) -> None:
         """Store the inode as it is now."""
 
-    def report_size(self, message: ReportSize, user: User | None = SUPERUSER) -> AttributesReply:
+    def report_size(
+        self,
+        message: ReportSize,
+        user: User | None = SUPERUSER,
+        layout: LayoutRecord | None = None,
+    ) -> AttributesReply:
         """Merge a writer's end of acknowledged bytes, by maximum, and its mtime likewise.
 
         It tells that bytes changed, so it always counts as a change: clocks of writers differ,
@@ -54,7 +59,7 @@ class FileSizes(ABC):
         setgid from the file. A report from before the last truncation changes nothing, as its
         bytes were cut. Repeats do no harm. ENOENT; EISDIR; EINVAL for a symlink; EFBIG;
         NOT_READY for a truncation that is not finished, ESTALE for one that never began here;
-        ShortError.
+        ShortError. `layout`: where the chunks are from now on; there must have been none.
         """
         inode = self._file(message.ino)
         if message.truncation < inode.truncation:
@@ -74,6 +79,7 @@ class FileSizes(ABC):
             mtime_ns=max(inode.mtime_ns, message.mtime_ns),
             ctime_ns=max(inode.ctime_ns, self._env.clock.time_ns()),
             change=inode.change + 1,
+            layout=layout or inode.layout,
         )
         self.put(inode)
         return AttributesReply(inode)

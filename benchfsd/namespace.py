@@ -27,7 +27,7 @@ entry. Alone in their batch creates, renames and unlinks take 28 µs.
 from __future__ import annotations
 
 import errno
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from benchfs.env import Env
 from benchfs.inode import FileType, home_group
@@ -50,6 +50,7 @@ from benchfs.rpc.messages import (
     Unlink,
     UnlinkReply,
 )
+from benchfsd.holders import Holders
 from benchfsd.holds import TOKEN_BYTES, Holds, Move
 from benchfsd.inodes import Inodes, inherit, new_inode
 from benchfsd.intents import Intents
@@ -87,6 +88,10 @@ PAGE_ENTRIES = 4096
 ENTRY_BYTES = 192
 
 
+NOTHING = LookupReply(0, 0, None, 0)
+"""There is no entry of this name."""
+
+
 class Removed(NamedTuple):
     """The reply, and what is to be carried out afterwards.
 
@@ -106,18 +111,6 @@ class UnregisteredError(RemoteError):
         super().__init__(Code.NOT_READY, f"directory {ino:#x} has no part in group {group}", name)
         self.group = group
         self.ino = ino
-
-
-class Holders(Protocol):
-    """Who has inodes open. See `benchfsd.orphans.Orphans`."""
-
-    def is_held(self, ino: int) -> bool:
-        """Whether somebody may have the inode open."""
-        ...
-
-    def orphaned(self, ino: int) -> None:
-        """Called when an inode that is held has lost its last name."""
-        ...
 
 
 class Namespace:
@@ -140,12 +133,18 @@ class Namespace:
     # ---------------------------------------------------------------------- reading
 
     def lookup(self, message: Lookup) -> LookupReply:
-        """The entry, and its inode if that is at home here. ENOENT, ENOTDIR."""
+        """The entry, and its inode if that is at home here. ENOENT for the directory; ENOTDIR.
+
+        A name that is not there is an answer, not an error: before each file that a mount makes,
+        the kernel asks for one.
+        """
         parent, name = message
         if self.holds.names:
             self.holds.require_visible(parent, name)
         self._directory(parent, name)
-        entry = self._entry(parent, name)
+        entry = self._find(parent, name)
+        if entry is None:
+            return NOTHING
         return LookupReply(entry.ino, entry.type, self._attributes(entry, name), entry.fanout)
 
     def read_directory(self, message: ReadDirectory) -> ReadDirectoryReply:
@@ -417,6 +416,8 @@ class Namespace:
         self.inodes.delete(inode.ino)
         if inode.type != FileType.FILE:
             return None  # it has no chunks
+        if self._holders is not None and self._holders.drop_chunks(inode):
+            return None
         intent = Intent(
             IntentKind.PURGE,
             inode.ino,

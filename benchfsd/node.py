@@ -21,9 +21,10 @@ from benchfs.env import Env
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.connection import Answer
 from benchfs.rpc.errors import ConnectionLostError, RemoteError, RpcError
-from benchfs.rpc.messages import Code, GroupRecord, LayoutRecord
+from benchfs.rpc.messages import Attributes, Code, GroupRecord, LayoutRecord
 from benchfs.rpc.pool import Peer, Pool
 from benchfs.rpc.schema import decoder, unpack
+from benchfsd import whereabouts
 from benchfsd.chunks import ChunkStore
 from benchfsd.database import Database
 from benchfsd.guard import Guard
@@ -120,6 +121,10 @@ class Node:
     def is_held(self, ino: int) -> bool:
         """Whether somebody may have the inode open."""
         return self.opens.is_held(ino)
+
+    def drop_chunks(self, inode: Attributes) -> bool:
+        """Whether a removed file's chunks go with this turn's batch: there are none, or few."""
+        return whereabouts.drop_chunks(self, inode)
 
     def orphaned(self, ino: int) -> None:
         """An inode that is held has lost its last name."""

@@ -88,6 +88,18 @@ class Opens:
         """Whether this session has the inode open."""
         return session in self._holders.get(ino, ())
 
+    def is_only_writer(self, session: bytes, ino: int, number: int) -> bool:
+        """Whether no other session has the inode open for writing, as far as is known.
+
+        Nor this one, through another open than `number`, its last.
+        """
+        holders = self._holders.get(ino)
+        if holders is None or session not in holders:
+            return False
+        hold = self._sessions[session].holds[ino]
+        others = any(writes and other != session for other, writes in holders.items())
+        return hold.writes and hold.number == number and not others
+
     def writers(self, ino: int) -> Iterator[bytes]:
         """The sessions that hold the inode for writing, as far as is known."""
         holders = self._holders.get(ino)

@@ -36,8 +36,9 @@ from benchfs.rpc.messages import (
     SealDirectory,
     SealedDirectory,
 )
+from benchfsd.holders import Holders
 from benchfsd.holds import Move, Prepared, Role
-from benchfsd.namespace import Holders, Namespace, Removed, require_name
+from benchfsd.namespace import Namespace, Removed, require_name
 from benchfsd.parts import Parts
 from benchfsd.rights import User, require_access
 from benchfsd.rows import (

@@ -16,6 +16,7 @@ from benchfsd.handlers.links import HardLinks
 from benchfsd.handlers.locks import LockHandlers
 from benchfsd.handlers.names import NameHandlers, retry_rmdir
 from benchfsd.handlers.quotas import AllowanceKeeper, QuotaHandlers
+from benchfsd.handlers.small import SmallFiles
 from benchfsd.node import Node
 from benchfsd.orphans import Orphans
 from benchfsd.purge import Purger
@@ -38,7 +39,7 @@ class Services:
     def handlers(self) -> dict[Op, Handler]:
         """What answers each operation; every call is counted."""
         node = self._node
-        sizes = LiveSizes(node)
+        sizes, small = LiveSizes(node), SmallFiles(node)
         of_inodes = inodes.table(node, sizes)
         table = {
             **cluster.table(node),
@@ -52,11 +53,14 @@ class Services:
             **opens.table(node, self.orphans),
             **xattrs.table(node),
             **chunks.ChunkHandlers(node).table(),
+            **small.table(),
             **sparse.table(node),
             **copying.table(node),
             **LockHandlers(node).table(),
             **Checking(node, self._purger, self._changes).table(),
         }
+        for op in (Op.OPEN, Op.OPEN_INODE):
+            table[op] = small.bringing(table[op])
         return {op: metrics.counted(node, op, handler) for op, handler in table.items()}
 
     def resume(self) -> None:

@@ -37,6 +37,8 @@ _HOW = {
 }
 _USER_XATTRS = b"user."
 DOTS = (b".", b"..")
+_NOTHING = EntryAttributes()  # inode 0, believed for no time: as ENOENT, without an exception
+_NOTHING.entry_timeout = _NOTHING.attr_timeout = 0
 
 
 class Operations(pyfuse3.Operations):
@@ -85,7 +87,9 @@ class Operations(pyfuse3.Operations):
         believed = self._ahead.take(parent_inode, name)
         if believed is None:
             asked = self._believed.ask()
-            attributes = await self._inodes.lookup(parent_inode, name)
+            attributes = await self._inodes.find(parent_inode, name)
+            if attributes is None:
+                return _NOTHING
             self._ahead.looked_up(parent_inode, name)
             self._believed.learn(attributes, asked)
             return self._entry(attributes)

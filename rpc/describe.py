@@ -71,9 +71,12 @@ def _lines() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     beside = {
         10: "the reply's payload",
+        21: "the reply's payload",
         50: "the reply's payload",
         51: "the request's payload",
         57: "the request's payload",
+        58: "the request's payload",
+        80: "the reply's payload",
     }
     for number, row in sorted(OPERATIONS.items()):
         extra = "a descriptor with the reply" if number in LENDING else beside.get(number, "")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 
 from benchfs.env import Clock
+from benchfs.layout import SMALL_BYTES
 from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import refusals
 from benchfsd.chunks.cleaning import Cleaner
@@ -24,9 +25,6 @@ from benchfsd.chunks.state import ChunkState
 from benchfsd.chunks.table import NO_RECORD, ChunkTable
 from benchfsd.database import Database
 
-# Kept in the record: with it, two pages of the database at the most. A file costs a directory's
-# entry, an inode and a page, and ext4 takes 70 to 600 µs to make one.
-SMALL_BYTES = 4096
 # Of small chunks, in one transaction: it has to fit what the database has allocated ahead.
 _BATCH_BYTES = 1024 * 1024
 _DATABASE_SHARE = 0.5  # of what the database can grow to; beyond it even small chunks are files

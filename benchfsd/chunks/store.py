@@ -22,14 +22,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchfs.checks import verify_pieces
 from benchfs.env import Env
-from benchfs.layout import MAX_CHUNK_SIZE
+from benchfs.layout import MAX_CHUNK_SIZE, SMALL_BYTES
 from benchfs.rpc.errors import RemoteError
 from benchfsd.chunks import refusals
 from benchfsd.chunks.blocks import BlockReader
-from benchfsd.chunks.changing import SMALL_BYTES, Changer
+from benchfsd.chunks.changing import Changer
 from benchfsd.chunks.cleaning import Cleaner
 from benchfsd.chunks.ends import file_end
 from benchfsd.chunks.files import ChunkFiles
@@ -56,6 +57,13 @@ class ReadResult:
     version: int  # 0: there is no such chunk, all of it is a hole
     count: int  # bytes
     checks: bytes  # 8 for each piece, cut at blocks
+
+
+class SmallContent(NamedTuple):
+    """All bytes of a small chunk, and its check, as it is stored."""
+
+    data: bytes
+    checks: bytes
 
 
 class ChunkStore:
@@ -160,6 +168,20 @@ class ChunkStore:
             except BlockingIOError:
                 continue
         return self._read_now(chunk, offset, length, into, wait=True)
+
+    def keeps_in_record(self, size: int) -> bool:
+        """Whether a new chunk of so many bytes would be kept in its record."""
+        return self._changer.is_small(size)
+
+    def small_content(self, group: int, ino: int) -> SmallContent | None:
+        """The first chunk of a file if it is small and has no file of its own.
+
+        Its check is left to the reader. RemoteError if its row is damaged.
+        """
+        state = self._table.find(group, ino, 0)
+        if state is None or not state.data:
+            return None
+        return SmallContent(state.data, bytes(state.checks))
 
     def end_of(self, ino: int, chunk_size: int) -> tuple[int, int]:
         """The truncation epoch known here, and where the file's bytes on this node end."""
@@ -285,6 +307,24 @@ class ChunkStore:
         Late writes to them are refused for PURGED_SECONDS. On return it is committed.
         """
         await self._remover.purge(inos)
+
+    def remove_small(self, group: int, ino: int) -> bool:
+        """Remove a file's only chunk if it is small and in this group, in the open batch.
+
+        As `purge`; False, and nothing is done, if there may be anything else.
+        """
+        table = self._table
+        try:
+            state = table.find(group, ino, 0)
+            alone = table.file(ino).groups == (group,)
+        except RemoteError:  # a damaged row
+            return False
+        if state is None or not state.data or not alone:
+            return False
+        table.note_purged(ino)
+        table.remove(group, ino, 0, state.record())
+        table.drop_file(ino)
+        return True
 
     def recover(self, *, clean_stop: bool) -> int:
         """Take up what an earlier process left; return how many chunks it was writing to.

@@ -30,7 +30,7 @@ def table(node: Node, orphans: Orphans) -> dict[Op, Handler]:
     def open_inode(request: Request) -> Reply:
         group, message = request.envelope.group, cast(OpenInode, request.message)
         node.require(group, request.envelope.epoch)
-        ino, hold, writes, wanted = message
+        ino, hold, writes, wanted, _ = message
         wanted &= READ | WRITE
         user = node.guard.user(request.caller)
         inode = node.namespace(group).inodes.check_access(CheckAccess(ino, wanted), user)

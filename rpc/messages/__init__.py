@@ -72,6 +72,8 @@ from benchfs.rpc.messages.chunks import (
     WriteChunk,
     WriteChunkReply,
     WriteExtents,
+    WriteFirst,
+    WriteFirstReply,
 )
 from benchfs.rpc.messages.cluster import (
     GetMap,
@@ -336,5 +338,7 @@ __all__ = [
     "WriteChunk",
     "WriteChunkReply",
     "WriteExtents",
+    "WriteFirst",
+    "WriteFirstReply",
     "XattrReply",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from benchfs.rpc.messages.envelope import Empty, Operation
+from benchfs.rpc.messages.inodes import Attributes
 from benchfs.rpc.messages.numbers import Op
-from benchfs.rpc.schema import U16, U32, U64, Blob, Limit, Token
+from benchfs.rpc.schema import I64, U16, U32, U64, Blob, Bool, Limit, Token
 
 EXTENTS_MOST = 1024  # of one request
 
@@ -72,6 +73,26 @@ class WriteChunkReply(NamedTuple):
     """The chunk's version after the write."""
 
     version: U64
+
+
+class WriteFirst(NamedTuple):
+    """To the home group: the payload is all of a file that is empty, and was never cut.
+
+    It is written and its size reported at once, and the file begins in its home group from then on.
+    """
+
+    ino: U64
+    hold: U64  # under which the session holds the file, and nobody else to write it
+    mtime_ns: I64
+    checks: Blob
+    capability: Token = b""  # as in ReadChunk
+
+
+class WriteFirstReply(NamedTuple):
+    """The inode after the call."""
+
+    attributes: Attributes
+    written: Bool  # else nothing was done: it is to be written as any other
 
 
 class SyncFile(NamedTuple):
@@ -170,6 +191,7 @@ OPERATIONS = (
     Operation(Op.READ_CHUNK, ReadChunk, ReadChunkReply, False),
     Operation(Op.WRITE_CHUNK, WriteChunk, WriteChunkReply, True),
     Operation(Op.WRITE_EXTENTS, WriteExtents, WriteChunkReply, True),
+    Operation(Op.WRITE_FIRST, WriteFirst, WriteFirstReply, True),
     Operation(Op.SYNC_FILE, SyncFile, Empty, False),
     Operation(Op.CUT_FILE, CutFile, Empty, False),  # an epoch: repeats do no harm
     Operation(Op.PURGE_FILES, PurgeFiles, Empty, False),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchfs.rpc.messages.envelope import Empty, Operation
 from benchfs.rpc.messages.inodes import Attributes, AttributesReply, LayoutRecord
 from benchfs.rpc.messages.numbers import Op
-from benchfs.rpc.schema import I64, U8, U16, U32, U64, Bool, Name, Path, Token
+from benchfs.rpc.schema import I64, U8, U16, U32, U64, Blob, Bool, Name, Path, Token
 
 
 class RenameHow(IntEnum):
@@ -29,7 +29,7 @@ class Lookup(NamedTuple):
 class LookupReply(NamedTuple):
     """Attributes are absent when the inode's home is another group: ask there."""
 
-    ino: U64
+    ino: U64  # 0: there is no entry of this name
     type: U8
     attributes: Attributes | None
     fanout: U16  # of a directory: tells where to ask for names in it
@@ -49,6 +49,7 @@ class Open(NamedTuple):
     wanted: U8 = 0  # of a file that is there: 4 read, 2 write, 6 both; EACCES
     hold: U64 = 0  # under which the session holds the file open; 0: it does not
     writes: Bool = False  # whether it is held for writing
+    brings: U16 = 0  # without `create`: all of a file of up to so many bytes, if it is at hand
 
 
 class OpenReply(NamedTuple):
@@ -59,6 +60,7 @@ class OpenReply(NamedTuple):
     created: Bool
     attributes: Attributes | None
     capability: Token = b""  # for Present; empty: none is needed
+    checks: Blob = b""  # of the payload, which is all of the file; empty: there is none
 
 
 class MakeDirectory(NamedTuple):

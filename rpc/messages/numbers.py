@@ -38,6 +38,7 @@ class Op(IntEnum):
     LEND_CHUNK = 55
     LEND_BOARD = 56
     WRITE_EXTENTS = 57
+    WRITE_FIRST = 58
     RECORD_READS = 60
     CHECK_ACCESS = 61
     MAKE_SYMLINK = 62

@@ -13,7 +13,7 @@ from benchfs.rpc.messages.envelope import Empty, Operation
 from benchfs.rpc.messages.inodes import Attributes
 from benchfs.rpc.messages.locks import LockRecord
 from benchfs.rpc.messages.numbers import Op
-from benchfs.rpc.schema import U8, U32, U64, Bool, Limit, Token
+from benchfs.rpc.schema import U8, U16, U32, U64, Blob, Bool, Limit, Token
 
 
 class HoldRecord(NamedTuple):
@@ -31,6 +31,7 @@ class OpenInode(NamedTuple):
     hold: U64
     writes: Bool
     wanted: U8 = 0  # as of Open
+    brings: U16 = 0  # as of Open
 
 
 class AccessReply(NamedTuple):
@@ -38,6 +39,7 @@ class AccessReply(NamedTuple):
 
     attributes: Attributes
     capability: Token
+    checks: Blob = b""  # as in OpenReply
 
 
 class Release(NamedTuple):

@@ -89,13 +89,13 @@ async def test_an_ordinary_user_asks_for_a_small_file_no_more_often(
         str(cluster.directory), user=ALICE, attribute_seconds=60
     ) as alice:
         await alice.listdir(directory)
-        for number in range(8):  # their chunks are at any of the nodes
+        for number in range(8):
             requests.clear()
             async with await alice.open(f"{directory}/{number}", "xb") as file:
                 await file.write(b"1")
             async with await alice.open(f"{directory}/{number}", "rb") as file:
                 assert await file.pread(1, 0) == b"1"
-            assert requests == ["Open", "WriteChunk", "ReportSize", "Open", "ReadChunk"]
+            assert requests == ["Open", "WriteFirst", "Open"]
 
 
 @only_root

@@ -322,6 +322,9 @@ class OpenByAll:
     def is_held(self, ino: int) -> bool:
         return True
 
+    def drop_chunks(self, inode: Attributes) -> bool:
+        return False
+
     def orphaned(self, ino: int) -> None:
         self.orphans.append(ino)
 

@@ -278,10 +278,10 @@ class NamespaceMachine(RuleBasedStateMachine):
     @rule(parent=directories, name=NAMES)
     def lookup(self, parent: int, name: bytes) -> None:
         reply = self.same(
-            lambda: self.names.lookup(Lookup(parent, name)), lambda: self.model.entry(parent, name)
+            lambda: self.names.lookup(Lookup(parent, name)), lambda: self.model.directory(parent)
         )
         if reply is not None:
-            assert reply.ino == self.model.directories[parent][name]
+            assert reply.ino == self.model.directories[parent].get(name, 0)
             assert (reply.type == FileType.DIRECTORY) == (reply.ino in self.model.directories)
 
     @rule(ino=directories, most=st.integers(1, 5))

@@ -218,7 +218,7 @@ def test_two_faults_leave_it_done_or_not_done(faults: tuple[str, str]) -> None:
 def look(cluster: Cluster, group: int, parent: int, name: bytes) -> int | str:
     """The inode that a look-up finds, or why it finds none."""
     try:
-        return cluster.names(group).lookup(Lookup(parent, name)).ino
+        return cluster.names(group).lookup(Lookup(parent, name)).ino or "nothing"
     except Held:
         return "waits"
     except RemoteError:

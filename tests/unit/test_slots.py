@@ -104,3 +104,22 @@ def test_answers_that_ask_to_try_again_are_not_final() -> None:
     assert is_final(errno.EIO)
     for code in Code:
         assert not is_final(code)
+
+
+def test_what_is_not_remembered_is_read(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchfsd.slots.REMEMBERED", 1)
+    for slot in range(3):
+        slots.record(1, Call(SESSION, slot, 5), REPLY)
+
+    for slot in range(3):
+        assert slots.replay(1, Call(SESSION, slot, 5)) == REPLY
+        assert slots.replay(1, Call(SESSION, slot, 6)) is None
+        with pytest.raises(RemoteError):
+            slots.replay(1, Call(SESSION, slot, 4))
+
+
+def test_a_call_that_ends_after_a_later_one_takes_nobody_s_place(slots: Slots) -> None:
+    slots.record(GROUP, Call(SESSION, 3, 2), REPLY)
+    slots.record(GROUP, Call(SESSION, 3, 1), REFUSAL)
+
+    assert slots.replay(GROUP, Call(SESSION, 3, 2)) == REPLY

@@ -8,6 +8,7 @@ from benchfs.env import FixedEnv
 from benchfs.inode import ROOT_INO, FileType
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
+    Attributes,
     Code,
     DropInode,
     Lookup,
@@ -105,6 +106,9 @@ class Holding:
 
     def is_held(self, ino: int) -> bool:
         return ino in self.held
+
+    def drop_chunks(self, inode: Attributes) -> bool:
+        return False
 
     def orphaned(self, ino: int) -> None:
         self.orphans.append(ino)

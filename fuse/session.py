@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyfuse3
@@ -23,34 +21,13 @@ from benchfs.errors import error
 from benchfs.fuse import mounts, tuning
 from benchfs.fuse.loop import Waiting
 from benchfs.fuse.operations import Operations
+from benchfs.fuse.settings import Settings
 
 logger = logging.getLogger(__name__)
 READY_SECONDS = 10.0
 UNMOUNT_SECONDS = 20.0
 REQUESTS_AT_ONCE = 64
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a mount is made with. `path` is canonical, see `mounts.canonical`."""
-
-    path: str
-    cluster: str | None = None
-    timeout: float | None = None  # seconds that an operation may take
-    attribute_seconds: float | None = None  # how long names and attributes are believed
-    allow_other: bool = False  # other users than the one who mounts
-    read_only: bool = False
-    writeback: bool = False
-
-    def encode(self) -> str:
-        """For a command line."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def decode(cls, text: str) -> Settings:
-        """What `encode` made."""
-        return cls(**json.loads(text))
 
 
 async def serve(settings: Settings, on_ready: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ from typing import Generic, NamedTuple
 
 import uvloop
 
+from benchfs import garbage
 from benchfs.bench.launch.base import (
     EXCHANGE_SECONDS,
     Job,
@@ -220,6 +221,7 @@ def _rank(program: Program[Job, Result], job: Job, rank: int, size: int, pipe: C
     except Exception as exc:  # noqa: BLE001 (told to the hub, and shown in full here)
         traceback.print_exc()
         done = _Done(None, f"{type(exc).__name__}: {exc}")
+    garbage.leave()
     try:
         pipe.send(done)
     except ConnectionError:

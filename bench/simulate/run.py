@@ -57,6 +57,7 @@ def simulate(sizes: Sequence[int], offered: Offered, place: Path, seed: int) -> 
 
 async def _size(count: int, offered: Offered, place: Path, seed: int) -> Size:
     began, resident = time.monotonic(), _resident()
+    frozen = gc.get_freeze_count() > 0
     async with simulated(count, place, seed) as cluster:
         each = (_resident() - resident) // count
         connect_bytes, round_trips = await _connect(cluster)
@@ -65,6 +66,9 @@ async def _size(count: int, offered: Offered, place: Path, seed: int) -> Size:
         found_costs = await costs(cluster)
         found_balances = await balances(cluster, offered)
     gc.unfreeze()
+    if frozen:  # by whoever calls this, and it stays so: but the cluster goes
+        gc.collect()
+        gc.freeze()
     return Size(
         count, cluster.map.group_count, max(led), cluster.registry_bytes(), connect_bytes,
         round_trips, each, found_costs, found_balances, time.monotonic() - began,

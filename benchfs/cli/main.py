@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from benchfs import garbage
 from benchfs.cli.output import note, say
 from benchfs.version import installed_version
 
@@ -56,8 +57,10 @@ def options(
 
 def run() -> None:
     """`benchfs`."""
+    with garbage.left():
+        understood = command_line(sys.argv[1:])
     try:
-        command_line(sys.argv[1:])()
+        understood()
     except BrokenPipeError:
         # whoever read the output has gone: no further error at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,6 +68,8 @@ def run() -> None:
     except (OSError, ValueError) as exc:
         note(f"benchfs: {exc}")
         sys.exit(1)
+    finally:
+        garbage.leave()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import typer
 from benchfs.cli.output import ClusterOption, JsonOption, fail, note, run, say_json
 from benchfs.errors import error
 from benchfs.fuse import background, mounts
+from benchfs.fuse.settings import Settings
 
 NEEDS = """the mount needs pyfuse3, which is not installed:
   apt-get install fuse3 libfuse3-dev pkg-config gcc python3-dev    (Debian, Ubuntu)
@@ -48,12 +49,10 @@ def mount(
     """Mount the cluster's files at PATH, in the background. The log is told; see also umount."""
     if importlib.util.find_spec("pyfuse3") is None:
         raise fail(NEEDS)
-    from benchfs.fuse import session  # noqa: PLC0415 (needs pyfuse3)
-
     target = mounts.canonical(path)
     if mounts.is_mounted(target):
         raise error(errno.EBUSY, "mount", target, text="there is a BenchFS mounted already")
-    settings = session.Settings(
+    settings = Settings(
         str(target),
         str(Path(cluster).absolute()) if cluster and _is_directory(cluster) else cluster,
         timeout,
@@ -63,6 +62,8 @@ def mount(
         writeback,
     )
     if foreground:
+        from benchfs.fuse import session  # noqa: PLC0415 (needs pyfuse3)
+
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level="INFO")
         run(session.serve(settings, lambda: session.tell_systemd("READY=1")))
         return

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchfs.rpc.ring import RingUnavailableError
 from benchfs.rpc.transports.base import Transport
 from benchfs.rpc.transports.sockets import SocketTransport
-from benchfs.rpc.transports.ucx.transport import UcxTransport
 from benchfs.rpc.transports.uring import UringTransport
+
+if TYPE_CHECKING:
+    from benchfs.rpc.transports.ucx.transport import UcxTransport
+
+
+def _ucx(secret: bytes = b"") -> UcxTransport:
+    # a tenth of what a client imports, and few use it
+    from benchfs.rpc.transports.ucx.transport import UcxTransport  # noqa: PLC0415
+
+    return UcxTransport(secret)
+
 
 ENGINES: dict[str, Callable[[], Transport]] = {
     "uring": UringTransport,
     "sockets": SocketTransport,
-    "ucx": UcxTransport,
+    "ucx": _ucx,
 }
 
 
@@ -40,7 +50,7 @@ class Engines(NamedTuple):
     def for_cluster(self, secret: bytes) -> Engines:
         """The same for a cluster of this secret, which UCX has to know before the first HELLO."""
         by_scheme = {
-            scheme: UcxTransport(secret) if isinstance(transport, UcxTransport) else transport
+            scheme: _ucx(secret) if transport.name == "ucx" else transport
             for scheme, transport in self.by_scheme.items()
         }
         return self._replace(by_scheme=by_scheme)
@@ -57,15 +67,17 @@ def choose(engine: str = "auto") -> Engines:
     make = ENGINES.get("sockets" if engine == "auto" else engine)
     if make is None:
         raise ValueError(f"there is no transport {engine!r}; there are auto, {', '.join(ENGINES)}")
+    if engine == "ucx":
+        ucx = _ucx()
+        return Engines(_serving(ucx, SocketTransport()), ucx.summary, "ucx", ucx.details)
     try:
         transport = make()
         summary = transport.name
     except RingUnavailableError as exc:
         transport = SocketTransport()
         summary = f"sockets, not uring: {exc}"
-    by_scheme = dict.fromkeys(sorted(transport.schemes), transport)
-    if not isinstance(transport, UcxTransport):
-        return Engines(by_scheme, summary)
-    sockets = SocketTransport()
-    by_scheme |= dict.fromkeys(sorted(sockets.schemes), sockets)
-    return Engines(by_scheme, transport.summary, "ucx", transport.details)
+    return Engines(_serving(transport), summary)
+
+
+def _serving(*transports: Transport) -> dict[str, Transport]:
+    return {scheme: one for one in transports for scheme in sorted(one.schemes)}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,25 +89,33 @@ class Mount:
         self.path.rmdir()
 
 
+@contextmanager
+def mounted(cluster: benchfs.LocalCluster, *options: str) -> Iterator[Mount]:
+    """A mount of the caller's own, gone at the end whatever has become of it."""
+    made = Mount(str(cluster.directory), options)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _mounting_works() -> None:
     if reason := missing_for_mounts():
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[benchfs.LocalCluster]:
+    """All modules share it, but for one that ends nodes."""
     with benchfs.LocalCluster(nodes=3) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
-    made = Mount(str(cluster.directory))
-    try:
+    with mounted(cluster) as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import benchfs
 from benchfs.bench.processes import cpu_seconds, resident_bytes
 from benchfs.rpc.messages import Attributes
-from tests.mount.conftest import Mount
+from tests.mount.conftest import Mount, mounted
 
 MIB = 1024 * 1024
 CHUNK_BYTES = 4 * MIB  # the default
@@ -27,11 +27,8 @@ PATIENCE_SECONDS = 30.0
 @pytest.fixture
 def believing(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
     """A mount that asks for no attributes twice."""
-    made = Mount(str(cluster.directory), ("--attribute-seconds", "600"))
-    try:
+    with mounted(cluster, "--attribute-seconds", "600") as made:
         yield made
-    finally:
-        made.remove()
 
 
 def read_pieces(descriptor: int, offset: int) -> list[bytes]:

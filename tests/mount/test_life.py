@@ -19,19 +19,22 @@ import pytest
 
 import benchfs
 from benchfs.fuse import mounts
-from tests.mount.conftest import Mount, benchfs_command, tool
+from tests.mount.conftest import Mount, benchfs_command, mounted, tool
 
 PATIENCE_SECONDS = 40
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    with benchfs.LocalCluster(nodes=3) as running:
+        yield running
 
 
 @pytest.fixture
 def mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
     """A mount of this test's own."""
-    made = Mount(str(cluster.directory), ("--timeout", "40"))
-    try:
+    with mounted(cluster, "--timeout", "40") as made:
         yield made
-    finally:
-        made.remove()
 
 
 def wait_until_unmounted(path: Path) -> None:
@@ -154,8 +157,7 @@ def test_sigterm_keeps_what_an_open_file_has_written(mount: Mount, fs: benchfs.C
 def test_with_writeback_sigterm_keeps_what_an_open_file_has_written(
     cluster: benchfs.LocalCluster, fs: benchfs.Client
 ) -> None:
-    made = Mount(str(cluster.directory), ("--writeback",))
-    try:
+    with mounted(cluster, "--writeback") as made:
         descriptor = os.open(made.path / "f", os.O_WRONLY | os.O_CREAT)
         try:
             os.write(descriptor, b"1" * 100_000)
@@ -165,10 +167,8 @@ def test_with_writeback_sigterm_keeps_what_an_open_file_has_written(
         finally:
             with pytest.raises(OSError):
                 os.close(descriptor)
-        assert fs.read_bytes("/f") == b"1" * 100_000
-    finally:
-        made.remove()
-        fs.unlink("/f")
+    assert fs.read_bytes("/f") == b"1" * 100_000
+    fs.unlink("/f")
 
 
 @pytest.fixture
@@ -270,11 +270,8 @@ def test_an_operation_waits_for_a_daemon_that_comes_back(
 @pytest.fixture
 def hasty_mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
     """A mount whose operations give up soon."""
-    made = Mount(str(cluster.directory), ("--timeout", "3"))
-    try:
+    with mounted(cluster, "--timeout", "3") as made:
         yield made
-    finally:
-        made.remove()
 
 
 def test_operations_end_in_an_error_when_nodes_hang(
@@ -327,27 +324,20 @@ def test_in_the_foreground_it_tells_the_service_manager(
 
 
 def test_a_read_only_mount_refuses_changes(cluster: benchfs.LocalCluster) -> None:
-    made = Mount(str(cluster.directory), ("--read-only",))
-    try:
-        with pytest.raises(OSError) as refused:
-            (made.path / "f").touch()
-        assert refused.value.errno == errno.EROFS
-    finally:
-        made.remove()
+    with mounted(cluster, "--read-only") as made, pytest.raises(OSError) as refused:
+        (made.path / "f").touch()
+    assert refused.value.errno == errno.EROFS
 
 
 def test_with_writeback_the_kernel_gathers_writes(
     cluster: benchfs.LocalCluster, fs: benchfs.Client
 ) -> None:
-    made = Mount(str(cluster.directory), ("--writeback",))
-    try:
+    with mounted(cluster, "--writeback") as made:
         with (made.path / "f").open("wb", buffering=0) as file:
             for _ in range(1000):
                 file.write(b"1" * 100)
         with (made.path / "f").open("ab") as file:
             file.write(b"2")
         made.unmount()
-        assert fs.read_bytes("/f") == b"1" * 100_000 + b"2"
-    finally:
-        made.remove()
-        fs.unlink("/f")
+    assert fs.read_bytes("/f") == b"1" * 100_000 + b"2"
+    fs.unlink("/f")

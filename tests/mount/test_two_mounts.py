@@ -19,7 +19,7 @@ import pytest
 
 import benchfs
 from benchfs.bench.twin_directories import Pair, compare
-from tests.mount.conftest import Mount
+from tests.mount.conftest import Mount, mounted
 from tests.mount.test_coherence import ATTRIBUTE_SECONDS, PATIENCE_SECONDS
 
 CLOCK_SECONDS = 0.05  # the kernel counts in ticks
@@ -37,11 +37,8 @@ class Sides(NamedTuple):
 
 @pytest.fixture(scope="module")
 def other_mount(cluster: benchfs.LocalCluster) -> Iterator[Mount]:
-    made = Mount(str(cluster.directory))
-    try:
+    with mounted(cluster) as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture
@@ -311,19 +308,12 @@ def test_random_operations_at_both_in_turn_end_as_on_a_local_file_system(
 ) -> None:
     """Nothing is believed here, so each mount sees at once what the other one did."""
     options = ("--attribute-seconds", "0")
-    first = Mount(str(cluster.directory), options)
-    try:
-        second = Mount(str(cluster.directory), options)
-        try:
-            directory = first.path / f"random-{seed}"
-            directory.mkdir()
-            mounted = Sides(directory, second.path / directory.name)
-            operations = OneByOne(mounted, tmp_path, random.Random(seed))
-            for _ in range(STEPS):
-                operations.step()
-            for side in mounted:
-                compare(side, tmp_path)
-        finally:
-            second.remove()
-    finally:
-        first.remove()
+    with mounted(cluster, *options) as first, mounted(cluster, *options) as second:
+        directory = first.path / f"random-{seed}"
+        directory.mkdir()
+        sides = Sides(directory, second.path / directory.name)
+        operations = OneByOne(sides, tmp_path, random.Random(seed))
+        for _ in range(STEPS):
+            operations.step()
+        for side in sides:
+            compare(side, tmp_path)

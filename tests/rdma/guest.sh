@@ -45,13 +45,14 @@ perftest() { # TEST SIZE COUNT
   return $status
 }
 
-# One test allows a second for two connections, which an emulated processor does not keep.
-too_fast="swallows_everything"
+# One test allows a second for two connections, another 100 s for 200 handshakes: an emulated processor
+# does not keep the one, and on a busy machine not the other.
+too_fast="swallows_everything or two_hundred_clients"
 
 suites() {
   timeout -s KILL 1500 .venv/bin/python -X faulthandler -m pytest -q --color=no -ra \
     -p no:cacheprovider -p no:randomly -p tests.rdma.patience -o timeout=300 \
-    -k "not $too_fast" "$@"
+    -k "not ($too_fast)" "$@"
 }
 
 export UCX_TLS=rc_verbs,ud_verbs,self

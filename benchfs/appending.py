@@ -13,17 +13,20 @@ import errno
 
 from benchfs.budget import ByteBudget
 from benchfs.cache import ChunkCache
-from benchfs.checks import piece_checks
 from benchfs.cluster import Cluster, Intent
 from benchfs.env import Env
 from benchfs.errors import error, from_rpc
+from benchfs.gathering import WHOLE_BYTES, Extent
 from benchfs.inode import home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.layout import MAX_FILE_SIZE, pieces
+from benchfs.layout import MAX_FILE_SIZE
 from benchfs.reading import SegmentReader
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import ReserveEnd, ReserveEndReply
-from benchfs.writing import DIRECT_BYTES, STAGE_BYTES, WriteBehind
+from benchfs.writing import WriteBehind
+
+# Records below this are copied into what is gathered, larger ones are sent as they are.
+DIRECT_BYTES = 256 * 1024
 
 
 class AppendBehind(WriteBehind):
@@ -55,7 +58,7 @@ class AppendBehind(WriteBehind):
             await self._send_records(bytes(data))
             return expected
         self._records += data
-        if len(self._records) >= STAGE_BYTES:
+        if len(self._records) >= WHOLE_BYTES:
             await self._send_records()
         else:
             self._linger_later()
@@ -70,8 +73,8 @@ class AppendBehind(WriteBehind):
         """Whether anything is not acknowledged: where it will be is not known."""
         return self.pending
 
-    async def _send_stage(self) -> None:
-        await super()._send_stage()
+    async def _send_gathered(self) -> None:
+        await super()._send_gathered()
         await self._send_records()
 
     async def _send_records(self, large: bytes = b"") -> None:
@@ -90,7 +93,8 @@ class AppendBehind(WriteBehind):
         intent = self._cluster.intent("write", self._inode.path, self._timeout)
         offset, truncation = await self._reserve(intent, len(data))
         await self._budget.take(len(data))
-        self._start(offset, offset + len(data), self._write_range(intent, data, offset, truncation))
+        record = Extent(offset, len(data), [data])
+        self._start([record], self._write_range(intent, record, truncation))
 
     async def _reserve(self, intent: Intent, length: int) -> tuple[int, int]:
         """A range at the end: its offset, and the truncation epoch in which it is ours."""
@@ -104,26 +108,24 @@ class AppendBehind(WriteBehind):
         return reply.offset, reply.attributes.truncation
 
     async def _write_range(
-        self, intent: Intent, data: memoryview, offset: int, truncation: int
+        self, intent: Intent, record: Extent, truncation: int
     ) -> tuple[int, int]:
         while True:
             try:
-                await self._write_pieces(intent, data, offset, truncation)
-                return offset + len(data), truncation
+                await self._write_pieces(intent, record, truncation)
+                return record.end, truncation
             except RemoteError as exc:  # the file was cut, and the range with it
                 if self._loop.time() >= intent.deadline:
                     raise from_rpc(exc, "write", self._inode.path) from exc
-            offset, truncation = await self._reserve(intent, len(data))
+            offset, truncation = await self._reserve(intent, record.size)
+            record = record._replace(start=offset)
 
-    async def _write_pieces(
-        self, intent: Intent, data: memoryview, offset: int, truncation: int
-    ) -> None:
+    async def _write_pieces(self, intent: Intent, record: Extent, truncation: int) -> None:
         """Raises RemoteError STALE_TRUNCATION when all pieces have ended."""
-        writes = []
-        for piece in pieces(offset, len(data), self._inode.layout.chunk_size):
-            part = data[piece.position : piece.position + piece.length]
-            checks = piece_checks(part, piece.offset)
-            writes.append(self._write_chunk(intent, piece, part, checks, truncation))
+        writes = [
+            self._write_chunk(intent, batch, self._checks(batch), truncation)
+            for batch in self._by_chunk([record])
+        ]
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:

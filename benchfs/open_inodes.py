@@ -80,6 +80,10 @@ class OpenInode:
             await self._settle(self.appending)
         return await self.file.preadinto(view, offset)
 
+    def gather(self, data: bytes, offset: int) -> bool:
+        """As `write`, if nothing has to be waited for or refused. Tells whether so."""
+        return self.appending is None and self.file.gather(data, offset)
+
     async def write(self, data: bytes, offset: int) -> int:
         """Write at `offset`, all of it."""
         if self.appending is not None:

@@ -1,8 +1,9 @@
 """The write path: small writes are gathered, large ones sent as they are, all in the background.
 
 What a client writes is an *extent*: exactly the bytes it was given, never padded to a page or
-a block. Extents of one file that overlap are sent one after the other, others together, within
-a budget of bytes in flight. A failure sticks: the next write, fsync and close raise it.
+a block. Extents of one chunk go in one request. Those of one file that overlap are sent one after
+the other, others together, within a budget of bytes in flight. A failure sticks: the next write,
+fsync and close raise it.
 """
 
 from __future__ import annotations
@@ -14,34 +15,49 @@ from typing import NamedTuple
 
 from benchfs.budget import ByteBudget
 from benchfs.cache import ChunkCache
-from benchfs.checks import piece_checks
+from benchfs.checks import joined_checks
 from benchfs.cluster import Cluster, Intent
 from benchfs.env import Env
 from benchfs.errors import BenchFSError, error, from_rpc
+from benchfs.gathering import WHOLE_BYTES, Batch, Data, Extent, Gathering, by_chunk
 from benchfs.inode import WRITE, home_group
 from benchfs.inode_handle import InodeHandle
-from benchfs.layout import Piece, pieces
 from benchfs.reading import BULK_BYTES, SegmentReader
 from benchfs.rpc.errors import RemoteError
-from benchfs.rpc.messages import AttributesReply, ReportSize, SyncFile, WriteChunk
+from benchfs.rpc.messages import (
+    EXTENTS_MOST,
+    AttributesReply,
+    ChunkExtent,
+    ReportSize,
+    SyncFile,
+    WriteChunk,
+    WriteExtents,
+)
+from benchfs.rpc.schema import build
 
-# Writes below this are copied into an extent that grows to STAGE_BYTES; from it on they are
-# sent as they are (bytes without a copy: they cannot change).
-DIRECT_BYTES = 256 * 1024
-STAGE_BYTES = 1024 * 1024
+# Writes below this are gathered (`benchfs/gathering.py`); from it on they are sent as they are,
+# unless they touch what was gathered.
+DIRECT_BYTES = WHOLE_BYTES
 # Written bytes wait no longer than this for their sending, and the size for its report.
 LINGER_SECONDS = 1.0
 # Of a file with a quota the size is reported while it grows, so that more is refused soon.
 QUOTA_BYTES = 16 * 1024 * 1024
 STALE_WAIT_SECONDS = 0.01
 
-Data = bytes | bytearray | memoryview
 
+class _Sending(NamedTuple):
+    """Extents of one chunk on their way."""
 
-class _Extent(NamedTuple):
-    start: int  # of the file
-    end: int
+    extents: list[Extent]
+    start: int  # of the first byte, in the file
+    end: int  # of the last one
     task: asyncio.Future[tuple[int, int]]  # the end that was written, and its truncation epoch
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether some of the bytes from `start` up to `end` are among them."""
+        if self.start >= end or start >= self.end:
+            return False
+        return any(extent.start < end and start < extent.end for extent in self.extents)
 
 
 class WriteBehind:
@@ -65,9 +81,8 @@ class WriteBehind:
         self._env = env
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._stage = bytearray()
-        self._stage_start = 0
-        self._extents: list[_Extent] = []
+        self._gathered = Gathering()
+        self._sending: list[_Sending] = []
         self._failure: Exception | None = None
         self._turn = asyncio.Lock()  # of who has taken gathered bytes and begins to send them
         self._acknowledged_end = 0
@@ -87,28 +102,53 @@ class WriteBehind:
     async def write(self, data: Data, offset: int) -> None:
         """Take over `data`, to be written at `offset`; waits only for the budget."""
         self._raise_failure()
+        if self.gather(data, offset):
+            if self._gathered.is_due:
+                await self._send_due()
+            return
         known = self._inode.attributes
         if known.quota and self._acknowledged_end > known.size + QUOTA_BYTES:
             await self._report(self._cluster.intent("write", self._inode.path, self._timeout))
         size = len(data)
-        self.end = max(self.end, offset + size)
-        self._mtime_ns = self._env.clock.time_ns()
-        if size >= DIRECT_BYTES:
-            await self._send_stage()
+        gathered, end = self._gathered, offset + size
+        self._changed(end)
+        direct = size >= DIRECT_BYTES and not gathered.touches(offset, end)
+        while gathered.overlaps(offset, end) or (direct and self._turn.locked()):
+            await self._send_gathered()  # it comes first
+        if direct:
             view = memoryview(data if type(data) is bytes else bytes(data))
-            for piece in pieces(offset, size, self._inode.layout.chunk_size):
-                await self._send(piece, view[piece.position : piece.position + piece.length])
+            for batch in self._by_chunk([Extent(offset, size, [view])]):
+                await self._send(batch)
+        elif size:
+            gathered.add(data, offset)
+            if gathered.is_due:
+                await self._send_due()
+        self._linger_later()
+
+    def gather(self, data: Data, offset: int) -> bool:
+        """As `write`, if nothing has to be sent before it and nothing failed. Tells whether so.
+
+        What is due by it is sent by the next write, flush or when it has waited long enough.
+        """
+        gathered, size = self._gathered, len(data)
+        end = offset + size
+        if (
+            not 0 < size < DIRECT_BYTES
+            or gathered.is_due
+            or gathered.overlaps(offset, end)
+            or self._inode.attributes.quota
+            or self._failure is not None
+        ):
+            return False
+        self._changed(end)
+        gathered.add(data, offset)
+        if self._timer is None:
             self._linger_later()
-            return
-        while self._stage and offset != self._stage_start + len(self._stage):
-            await self._send_stage()
-        if not self._stage:
-            self._stage_start = offset
-        self._stage += data
-        if len(self._stage) >= STAGE_BYTES:
-            await self._send_stage()
-        else:
-            self._linger_later()
+        return True
+
+    def _changed(self, end: int) -> None:
+        self.end = max(self.end, end)
+        self._mtime_ns = self._env.clock.time_ns()
 
     @property
     def was_used(self) -> bool:
@@ -118,7 +158,7 @@ class WriteBehind:
     @property
     def pending(self) -> bool:
         """Whether anything written is not acknowledged, or the size not reported."""
-        return bool(self._stage or self._extents or self._unreported or self._turn.locked())
+        return bool(self._gathered or self._sending or self._unreported or self._turn.locked())
 
     @property
     def _unreported(self) -> bool:
@@ -128,16 +168,15 @@ class WriteBehind:
         """Whether something written to this range may not be acknowledged."""
         if self._turn.locked():
             return True  # what is about to be sent is on no list
-        staged = self._stage_start < end and start < self._stage_start + len(self._stage)
-        return (bool(self._stage) and staged) or any(
-            extent.start < end and start < extent.end for extent in self._extents
+        return self._gathered.overlaps(start, end) or any(
+            sending.overlaps(start, end) for sending in self._sending
         )
 
     async def flush(self, intent: Intent) -> None:
         """Return when all that was written is acknowledged and the size reported."""
-        await self._send_stage()
-        while self._extents:
-            await asyncio.wait([extent.task for extent in self._extents])
+        await self._send_gathered()
+        while self._sending:
+            await asyncio.wait([sending.task for sending in self._sending])
         self._raise_failure()
         if self._unreported:
             await self._report(intent)
@@ -164,7 +203,7 @@ class WriteBehind:
     async def close(self, intent: Intent) -> None:
         """Flush for the last time; whatever happens, nothing runs afterwards."""
         try:
-            if self._stage and not self._extents and not self._turn.locked():
+            if self._gathered and not self._sending and not self._turn.locked():
                 await self._write_last()
             await self.flush(intent)
         finally:
@@ -173,7 +212,7 @@ class WriteBehind:
             if self._timer is not None:
                 self._timer.cancel()
             running: list[asyncio.Future[tuple[int, int]] | asyncio.Task[None]] = []
-            running += [extent.task for extent in self._extents]
+            running += [sending.task for sending in self._sending]
             if self._lingering is not None:
                 running.append(self._lingering)
             for task in running:
@@ -188,51 +227,51 @@ class WriteBehind:
 
     # ------------------------------------------------------------ sending
 
-    async def _send_stage(self) -> None:
-        """Return when all that was gathered is being sent, also by somebody else's doing."""
-        if self._stage or self._turn.locked():
-            async with self._turn:
-                await self._send_gathered()
-
     async def _send_gathered(self) -> None:
-        if not self._stage:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        data, self._stage = self._stage, bytearray()
-        view = memoryview(data)
+        """Return when all that was gathered is being sent, also by somebody else's doing."""
+        if self._gathered or self._turn.locked():
+            async with self._turn:
+                if self._gathered and self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+                await self._send_all(self._gathered.take_all())
+
+    async def _send_due(self) -> None:
+        """Send what need not wait for its neighbours any longer."""
+        async with self._turn:
+            await self._send_all(self._gathered.take_due())
+
+    async def _send_all(self, extents: list[Extent]) -> None:
         try:
-            for piece in pieces(self._stage_start, len(data), self._inode.layout.chunk_size):
-                await self._send(piece, view[piece.position : piece.position + piece.length])
+            for batch in self._by_chunk(extents):
+                await self._send(batch)
         except BaseException as exc:
             self._lost(exc)
             raise
 
     async def _write_last(self) -> None:
-        """Write what was gathered if it is one piece and all there is, without a task of its own.
+        """Write what was gathered if it is one request and all there is, without a task of its own.
 
         A small file is written like this: tasks, and waiting for them, would take another 40 µs.
         """
-        data, start = self._stage, self._stage_start
-        piece, *more = pieces(start, len(data), self._inode.layout.chunk_size)
-        if more:
+        extent = self._gathered.take_single(self._inode.layout.chunk_size)
+        if extent is None:
             return
-        self._stage = bytearray()
-        extent = _Extent(start, start + len(data), self._loop.create_future())
-        self._extents.append(extent)  # other handles wait for it
+        (batch,) = self._by_chunk([extent])
+        sending = _Sending([extent], extent.start, extent.end, self._loop.create_future())
+        self._sending.append(sending)  # other handles wait for it
         try:
-            await self._budget.take(len(data))
+            await self._budget.take(extent.size)
             try:
-                self._acknowledged(*await self._write_piece(piece, memoryview(data)))
+                self._acknowledged(*await self._write_batch(batch))
             finally:
-                self._budget.give_back(len(data))
+                self._budget.give_back(extent.size)
         except BaseException as exc:
             self._lost(exc)
             raise
         finally:
-            self._extents.remove(extent)
-            extent.task.cancel()
+            self._sending.remove(sending)
+            sending.task.cancel()
 
     def _lost(self, problem: BaseException) -> None:
         """What earlier writes handed over is not sent: that sticks, a cancellation too."""
@@ -241,33 +280,49 @@ class WriteBehind:
             problem = error(errno.ECANCELED, "write", self._inode.path, text=text)
         self._failure = self._failure or problem
 
-    async def _send(self, piece: Piece, data: memoryview) -> None:
-        start = piece.index * self._inode.layout.chunk_size + piece.offset
-        end = start + piece.length
+    def _by_chunk(self, extents: list[Extent]) -> list[Batch]:
+        return by_chunk(extents, self._inode.layout.chunk_size, EXTENTS_MOST)
+
+    async def _send(self, batch: Batch) -> None:
+        extents = batch.extents
+        size = sum([extent.size for extent in extents])
         # first the budget, which is given in the order of asking: so are writes that overlap
-        await self._budget.take(piece.length)
+        await self._budget.take(size)
         try:
-            while before := [e.task for e in self._extents if e.start < end and start < e.end]:
+            while before := self._overlapping(extents):
                 await asyncio.wait(before)
         except BaseException:
-            self._budget.give_back(piece.length)
+            self._budget.give_back(size)
             raise
-        self._start(start, end, self._write_piece(piece, data))
+        self._start(extents, self._write_batch(batch))
 
-    def _start(self, start: int, end: int, work: Coroutine[None, None, tuple[int, int]]) -> None:
+    def _overlapping(self, extents: list[Extent]) -> list[asyncio.Future[tuple[int, int]]]:
+        """What is on its way to some of the same places."""
+        start = min([extent.start for extent in extents])
+        end = max([extent.end for extent in extents])
+        return [
+            sending.task
+            for sending in self._sending
+            if sending.start < end
+            and start < sending.end
+            and any(sending.overlaps(extent.start, extent.end) for extent in extents)
+        ]
+
+    def _start(self, extents: list[Extent], work: Coroutine[None, None, tuple[int, int]]) -> None:
         task = self._loop.create_task(work)
-        extent = _Extent(start, end, task)
-        self._extents.append(extent)
-        task.add_done_callback(lambda _: self._sent(extent))
+        start = min([extent.start for extent in extents])
+        sending = _Sending(extents, start, max([extent.end for extent in extents]), task)
+        self._sending.append(sending)
+        task.add_done_callback(lambda _: self._sent(sending))
 
-    def _sent(self, extent: _Extent) -> None:
-        self._extents.remove(extent)
-        self._budget.give_back(extent.end - extent.start)
-        if extent.task.cancelled():
+    def _sent(self, sending: _Sending) -> None:
+        self._sending.remove(sending)
+        self._budget.give_back(sum([extent.size for extent in sending.extents]))
+        if sending.task.cancelled():
             return
-        failure = extent.task.exception()
+        failure = sending.task.exception()
         if failure is None:
-            self._acknowledged(*extent.task.result())
+            self._acknowledged(*sending.task.result())
         elif isinstance(failure, Exception):
             self._failure = self._failure or failure
 
@@ -279,47 +334,55 @@ class WriteBehind:
         self._acknowledgements += 1
         if truncation > self._truncation:
             self._truncation, self._acknowledged_end = truncation, end
-            self.end = max(
-                end, self._stage_start + len(self._stage), *(e.end for e in self._extents)
-            )
+            self.end = max(end, self._gathered.end, *(s.end for s in self._sending))
         elif truncation == self._truncation:
             self._acknowledged_end = max(self._acknowledged_end, end)
 
-    async def _write_piece(self, piece: Piece, data: memoryview) -> tuple[int, int]:
+    async def _write_batch(self, batch: Batch) -> tuple[int, int]:
         """Write part of a chunk, after all cuts of the file that come between."""
         inode = self._inode
         intent = self._cluster.intent("write", inode.path, self._timeout)
-        checks = piece_checks(data, piece.offset)
+        checks = self._checks(batch)
         while True:
             truncation = inode.attributes.truncation
             try:
-                await self._write_chunk(intent, piece, data, checks, truncation)
-                end = piece.index * inode.layout.chunk_size + piece.offset + piece.length
-                return end, truncation
+                await self._write_chunk(intent, batch, checks, truncation)
+                return max([extent.end for extent in batch.extents]), truncation
             except RemoteError as exc:  # the file was cut meanwhile: write after the cut
                 if self._loop.time() >= intent.deadline:
                     raise from_rpc(exc, "write", inode.path) from exc
                 if truncation == (await inode.refresh(intent)).truncation:
                     await asyncio.sleep(STALE_WAIT_SECONDS)
 
+    def _checks(self, batch: Batch) -> bytes:
+        base = batch.index * self._inode.layout.chunk_size
+        return b"".join([joined_checks(e.parts, e.start - base) for e in batch.extents])
+
     async def _write_chunk(
-        self, intent: Intent, piece: Piece, data: memoryview, checks: bytes, truncation: int
+        self, intent: Intent, batch: Batch, checks: bytes, truncation: int
     ) -> None:
         """Write under one epoch. Raises RemoteError STALE_TRUNCATION if that is over."""
-        inode = self._inode
-        group = inode.group_of(piece.index)
-        purpose = "bulk" if piece.length >= BULK_BYTES else "calls"
+        inode, index = self._inode, batch.index
+        group, base = inode.group_of(index), index * inode.layout.chunk_size
         capability = self._cluster.unseen_capability(inode.ino, group, WRITE)
-        request = WriteChunk(inode.ino, piece.index, truncation, piece.offset, checks, capability)
+        where = [build(ChunkExtent, (e.start - base, e.size)) for e in batch.extents]
+        request: WriteChunk | WriteExtents
+        if len(where) == 1:
+            request = WriteChunk(inode.ino, index, truncation, where[0].offset, checks, capability)
+        else:
+            request = WriteExtents(inode.ino, index, truncation, tuple(where), checks, capability)
+        payload = [part for extent in batch.extents for part in extent.parts]
+        purpose = "bulk" if sum([e.size for e in batch.extents]) >= BULK_BYTES else "calls"
         slot = await self._cluster.session.take()
         try:
             await self._cluster.call(
-                intent, group, request, slot=slot, purpose=purpose, payload=(data,)
+                intent, group, request, slot=slot, purpose=purpose, payload=payload
             )
         finally:
             self._cluster.session.give_back(slot)
         self.touched(group)
-        self._cache.drop_range(inode.ino, piece.index, piece.offset, piece.length)
+        for offset, length in where:
+            self._cache.drop_range(inode.ino, index, offset, length)
         self._segments.forget(inode.ino)
 
     # ------------------------------------------------------------ size

@@ -278,6 +278,8 @@ class Operations(pyfuse3.Operations):
         self._ahead.changed(handle.opened.ino)
         if handle.appends:
             return await handle.opened.append(buf)
+        if handle.opened.gather(buf, off):
+            return len(buf)
         return await handle.opened.write(buf, off)
 
     @answered

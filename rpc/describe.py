@@ -73,6 +73,7 @@ def _lines() -> Iterator[str]:
         10: "the reply's payload",
         50: "the reply's payload",
         51: "the request's payload",
+        57: "the request's payload",
     }
     for number, row in sorted(OPERATIONS.items()):
         extra = "a descriptor with the reply" if number in LENDING else beside.get(number, "")

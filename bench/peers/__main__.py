@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -120,7 +121,11 @@ def _measure(names: list[str], sizes: Sizes, count: int, place: Path) -> Record:
     """All rounds; after an interrupt, those before it."""
     began = time.monotonic()
     done: list[Round] = []
-    versions = {"BenchFS": version(), **packages.versions(names)}
+    versions = {
+        "BenchFS": version(),
+        "Python": platform.python_version(),
+        **packages.versions(names),
+    }
     try:
         for number in range(count):
             found = rounds.one_round(number, names, sizes, place, run=run_inside, say=_say)

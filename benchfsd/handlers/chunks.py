@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+from benchfs.checks import CHECK_SIZE, piece_count
 from benchfs.inode import READ, WRITE
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
@@ -26,10 +27,11 @@ from benchfs.rpc.messages import (
     SyncFile,
     WriteChunk,
     WriteChunkReply,
+    WriteExtents,
 )
 from benchfs.rpc.server import Call as Request
 from benchfs.rpc.server import Handler, Reply
-from benchfsd.chunks import ReadResult
+from benchfsd.chunks import ChunkStore, ReadResult
 from benchfsd.guard import between_nodes
 from benchfsd.node import Node
 
@@ -48,6 +50,7 @@ class ChunkHandlers:
             Op.PRESENT: self.present,
             Op.READ_CHUNK: self.read,
             Op.WRITE_CHUNK: self.write,
+            Op.WRITE_EXTENTS: self.write_extents,
             Op.SYNC_FILE: self.sync,
             Op.CUT_FILE: between_nodes(self.cut),
             Op.PURGE_FILES: between_nodes(self.purge),
@@ -121,6 +124,21 @@ class ChunkHandlers:
             ),
         )
 
+    def write_extents(self, request: Request) -> Reply:
+        """WRITE_EXTENTS."""
+        node, envelope = self._node, request.envelope
+        node.require(envelope.group, envelope.epoch)
+        message = cast(WriteExtents, request.message)
+        if message.capability:
+            node.guard.present(request, Present(message.ino, message.capability))
+        node.guard.chunk(request, message.ino, WRITE)
+        payload = request.payload
+        if payload is None or len(payload) != sum(extent.length for extent in message.extents):
+            raise RemoteError(Code.BAD_MESSAGE, "the extents are not those of the payload")
+        return once_in_memory(
+            node, request, lambda: _write_all(node.store, envelope.group, message, payload)
+        )
+
     async def sync(self, request: Request) -> Reply:
         """SYNC_FILE."""
         await self._node.store.sync(cast(SyncFile, request.message).ino)
@@ -177,6 +195,18 @@ def once_in_memory(node: Node, request: Request, act: Callable[[], int]) -> Repl
     version = act()
     node.remember_write(key, sequence, version)
     return Reply(WriteChunkReply(version))
+
+
+def _write_all(store: ChunkStore, group: int, message: WriteExtents, payload: memoryview) -> int:
+    """Write the extents one by one; returns the chunk's version after the last one."""
+    ino, index, truncation, extents, checks, _ = message
+    version = position = checked = 0
+    for offset, length in extents:
+        after = checked + CHECK_SIZE * piece_count(offset, length)
+        part = payload[position : position + length]
+        version = store.write(group, ino, index, truncation, offset, part, checks[checked:after])
+        position, checked = position + length, after
+    return version
 
 
 def _require_descriptors(request: Request) -> None:

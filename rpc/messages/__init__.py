@@ -53,7 +53,9 @@ from benchfs.rpc.messages.checking import (
     VerifyChunksReply,
 )
 from benchfs.rpc.messages.chunks import (
+    EXTENTS_MOST,
     AllocateChunk,
+    ChunkExtent,
     CopyChunk,
     CutFile,
     ExtentRecord,
@@ -69,6 +71,7 @@ from benchfs.rpc.messages.chunks import (
     SyncFile,
     WriteChunk,
     WriteChunkReply,
+    WriteExtents,
 )
 from benchfs.rpc.messages.cluster import (
     GetMap,
@@ -188,6 +191,7 @@ from benchfs.rpc.messages.xattrs import (
 
 __all__ = [
     "BY_REQUEST",
+    "EXTENTS_MOST",
     "LENDING",
     "OPERATIONS",
     "AccessReply",
@@ -196,6 +200,7 @@ __all__ = [
     "AttributesReply",
     "ChangeLinks",
     "CheckAccess",
+    "ChunkExtent",
     "ClearQuota",
     "Code",
     "Conclude",
@@ -330,5 +335,6 @@ __all__ = [
     "Welcome",
     "WriteChunk",
     "WriteChunkReply",
+    "WriteExtents",
     "XattrReply",
 ]

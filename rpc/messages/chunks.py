@@ -8,6 +8,8 @@ from benchfs.rpc.messages.envelope import Empty, Operation
 from benchfs.rpc.messages.numbers import Op
 from benchfs.rpc.schema import U16, U32, U64, Blob, Limit, Token
 
+EXTENTS_MOST = 1024  # of one request
+
 
 class Present(NamedTuple):
     """To a node as such: this session may read or write the chunks of this file."""
@@ -40,6 +42,28 @@ class WriteChunk(NamedTuple):
     index: U32  # type: ignore[assignment]  # hides tuple.index
     truncation: U32
     offset: U32
+    checks: Blob
+    capability: Token = b""  # as in ReadChunk
+
+
+class ChunkExtent(NamedTuple):
+    """`length` bytes of a chunk from `offset` on."""
+
+    offset: U32
+    length: U32
+
+
+class WriteExtents(NamedTuple):
+    """The payload is the bytes of `extents`, one after the other; they do not overlap.
+
+    `checks` are those of the first extent, then those of the second, and so on, each as of a
+    WriteChunk. If it fails, some of them may have been written.
+    """
+
+    ino: U64
+    index: U32  # type: ignore[assignment]  # hides tuple.index
+    truncation: U32
+    extents: Annotated[tuple[ChunkExtent, ...], Limit(EXTENTS_MOST)]
     checks: Blob
     capability: Token = b""  # as in ReadChunk
 
@@ -145,6 +169,7 @@ OPERATIONS = (
     Operation(Op.PRESENT, Present, Empty, False),
     Operation(Op.READ_CHUNK, ReadChunk, ReadChunkReply, False),
     Operation(Op.WRITE_CHUNK, WriteChunk, WriteChunkReply, True),
+    Operation(Op.WRITE_EXTENTS, WriteExtents, WriteChunkReply, True),
     Operation(Op.SYNC_FILE, SyncFile, Empty, False),
     Operation(Op.CUT_FILE, CutFile, Empty, False),  # an epoch: repeats do no harm
     Operation(Op.PURGE_FILES, PurgeFiles, Empty, False),

@@ -37,6 +37,7 @@ class Op(IntEnum):
     PURGE_FILES = 54
     LEND_CHUNK = 55
     LEND_BOARD = 56
+    WRITE_EXTENTS = 57
     RECORD_READS = 60
     CHECK_ACCESS = 61
     MAKE_SYMLINK = 62

@@ -115,6 +115,22 @@ async def test_a_node_that_has_forgotten_what_it_was_shown_asks(
             assert await file.pread(6, 0) == b"afters"
 
 
+async def test_writes_to_a_file_are_a_request_for_each_chunk(
+    fs: benchfs.AsyncClient, requests: list[str]
+) -> None:
+    async with await fs.open("/f", "xb") as file:
+        requests.clear()
+        for number in (3, 1, 4, 5, 9, 2, 6, 8, 7):
+            await file.pwrite(b"%d" % number * 1000, number * 1000)
+    assert requests == ["WriteChunk", "ReportSize"]
+
+    async with await fs.open("/f", "r+b") as file:
+        requests.clear()
+        for number in range(20):  # of them three chunks have some
+            await file.pwrite(b"x" * 1000, number * 500_000)
+    assert sorted(requests) == ["ReportSize"] + ["WriteExtents"] * 3
+
+
 async def test_the_client_counts_its_requests(fs: benchfs.AsyncClient, requests: list[str]) -> None:
     requests.clear()
     before = fs.requests

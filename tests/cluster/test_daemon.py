@@ -22,6 +22,7 @@ from benchfs.rpc.connection import Connection
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     AttributesReply,
+    ChunkExtent,
     Code,
     Conclude,
     DropLink,
@@ -42,6 +43,7 @@ from benchfs.rpc.messages import (
     ReserveEndReply,
     Unlink,
     WriteChunk,
+    WriteExtents,
 )
 from benchfs.rpc.pool import Credentials, Peer, Pool
 from benchfs.rpc.schema import decoder, unpack
@@ -218,6 +220,53 @@ async def test_a_write_whose_bytes_do_not_match_their_check_changes_nothing(
         await names.call(request, timeout=20, group=0, epoch=1, payload=(b"wrong",))
     assert failure.value.code == errno.EBADMSG
     answer = await names.call(ReadChunk(77, 0, 0, 10), timeout=20, group=0, epoch=1)
+    assert answer.payload is None
+
+
+async def test_extents_of_one_request_are_written_to_their_places_once(direct: Direct) -> None:
+    names = await direct.node(0)
+    first, second, third = b"1" * 10, b"2" * 70_000, b"3" * 5
+    offsets = (65_530, 100_000, 20)  # over blocks' ends, and in no order
+    checks = b"".join(map(piece_checks, (first, second, third), offsets))
+    extents = tuple(map(ChunkExtent, offsets, (10, 70_000, 5)))
+
+    async def write(request: tuple[object, ...], sequence: int, *payload: bytes) -> None:
+        slot = 5 if sequence else 0
+        await names.call(
+            request,
+            timeout=20,
+            group=0,
+            epoch=1,
+            slot=slot,
+            sequence=sequence,
+            payload=payload,
+        )
+
+    await write(
+        WriteExtents(78, 0, 0, extents, checks), 1, first + second[:100], second[100:] + third
+    )
+    await write(WriteChunk(78, 0, 0, 20, piece_checks(b"4", 20)), 0, b"4")
+    await write(WriteExtents(78, 0, 0, extents, checks), 1, first, second, third)  # asked again
+
+    answer = await names.call(ReadChunk(78, 0, 0, 200_000), timeout=20, group=0, epoch=1)
+    expected = bytearray(170_000)
+    expected[20:25] = b"43333"
+    expected[65_530:65_540] = first
+    expected[100_000:] = second
+    assert bytes(answer.payload or b"") == expected
+
+
+async def test_extents_that_are_not_their_payload_change_nothing(direct: Direct) -> None:
+    names = await direct.node(0)
+    extents = (ChunkExtent(0, 2), ChunkExtent(10, 2))
+    checks = piece_checks(b"ab", 0) + piece_checks(b"cd", 10)
+    wrong = {b"abcde": Code.BAD_MESSAGE, b"abc": Code.BAD_MESSAGE, b"xbcd": errno.EBADMSG}
+    for payload, code in wrong.items():
+        with pytest.raises(RemoteError) as failure:
+            request = WriteExtents(79, 0, 0, extents, checks)
+            await names.call(request, timeout=20, group=0, epoch=1, payload=(payload,))
+        assert failure.value.code == code
+    answer = await names.call(ReadChunk(79, 0, 0, 20), timeout=20, group=0, epoch=1)
     assert answer.payload is None
 
 

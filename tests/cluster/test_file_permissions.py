@@ -17,8 +17,10 @@ from benchfs.checks import piece_checks
 from benchfs.inode_handle import InodeHandle
 from benchfs.paths import parse
 from benchfs.rpc.messages import (
+    ChunkExtent,
     ReadChunk,
     WriteChunk,
+    WriteExtents,
 )
 from tests.cluster.users import ALICE, BOB, SHARED, denied, home, only_root
 
@@ -96,8 +98,16 @@ async def test_chunks_are_for_those_who_opened_the_file_like_that(
         request = WriteChunk(handle.ino, 0, 0, 0, piece_checks(data, 0))
         await handle._cluster.call(intent, handle.group_of(0), request, payload=(data,))
 
+    async def write_extents() -> None:
+        intent = handle._cluster.intent("write", "f", 5)
+        request = WriteExtents(
+            handle.ino, 0, 0, (ChunkExtent(0, len(data)),), piece_checks(data, 0)
+        )
+        await handle._cluster.call(intent, handle.group_of(0), request, payload=(data,))
+
     await denied(read())
     await denied(write())
+    await denied(write_extents())
     async with await bob.open(f"{place}/f"):
         await read()
         await denied(write())

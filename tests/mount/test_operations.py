@@ -249,6 +249,28 @@ def test_handles_of_one_file_see_each_others_writes_at_once(place: Path) -> None
     os.close(two)
 
 
+@pytest.mark.parametrize("flags", [os.O_RDWR, os.O_WRONLY], ids=["by pages", "past pages"])
+def test_writers_that_take_turns_far_from_each_other_fill_a_file(
+    place: Path, fs: benchfs.Client, flags: int
+) -> None:
+    size, count, ahead = 47_008, 150, 40  # bytes of a piece: neither pages nor blocks fit
+    content = os.urandom(size * count)
+    one = os.open(place / "f", flags | os.O_CREAT)
+    two = os.open(place / "f", flags)
+    for number in range(-ahead, count, 2):
+        for descriptor, piece in ((one, number + ahead), (two, number + 1)):
+            if 0 <= piece < count:
+                start = piece * size
+                os.pwrite(descriptor, content[start : start + size], start)
+    assert (place / "f").read_bytes() == content
+    os.pwrite(one, b"new", 3 * size - 1)
+    os.fsync(two)
+    with fs.open(f"{inside(place)}/f") as other:
+        assert other.read() == content[: 3 * size - 1] + b"new" + content[3 * size + 2 :]
+    os.close(one)
+    os.close(two)
+
+
 def test_a_file_without_a_name_is_usable_until_it_is_closed(place: Path) -> None:
     descriptor = os.open(place / "f", os.O_RDWR | os.O_CREAT)
     os.write(descriptor, b"1" * 100_000)

@@ -1,11 +1,13 @@
 """Checks: any changed byte is noticed, and the place is named."""
 
+import itertools
+
 import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchfs.checks import CHECK_SIZE, piece_checks, verify_pieces
+from benchfs.checks import CHECK_SIZE, joined_checks, piece_checks, verify_pieces
 from benchfs.layout import BLOCK_SIZE, block_pieces
 
 # Enough bytes for three blocks, none of them like another.
@@ -22,6 +24,16 @@ def test_each_piece_has_the_xxh3_of_its_bytes(offset: int, length: int) -> None:
         xxhash.xxh3_64_intdigest(DATA[start - offset : start - offset + size]).to_bytes(8, "little")
         for start, size in block_pieces(offset, length)
     )
+
+
+@given(OFFSETS, st.lists(LENGTHS, min_size=1))
+def test_the_checks_do_not_depend_on_how_the_bytes_lie_in_buffers(
+    offset: int, cuts: list[int]
+) -> None:
+    cuts = sorted({0, *cuts})
+    parts = [memoryview(DATA)[start:end] for start, end in itertools.pairwise(cuts)]
+
+    assert joined_checks(parts, offset) == piece_checks(DATA[: cuts[-1]], offset)
 
 
 def test_the_hash_is_the_published_one() -> None:

@@ -110,6 +110,41 @@ def test_ucx_says_nothing_on_standard_output() -> None:
     assert ended.stdout == ""
 
 
+FEW_DESCRIPTORS = """
+import asyncio, resource
+from tests.contract.links import Recorder, engine_of
+
+async def main():
+    async with engine_of("ucx") as engine:
+        listener = await engine.transport.listen(engine.address(), Recorder)
+        address = listener.address
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MOST, MOST))
+        links, problems = [], []
+        for together in (1, 1, 1, 60):
+            connects = (engine.transport.connect(address, Recorder()) for _ in range(together))
+            for one in await asyncio.gather(*connects, return_exceptions=True):
+                (problems if isinstance(one, OSError) else links).append(one)
+        print(len(links), problems[-1])
+        for link in links:
+            link.abort()
+        listener.close()
+
+asyncio.run(main())
+"""
+
+
+@needs_ucx
+@pytest.mark.parametrize("limit", [256, 300])
+def test_descriptors_that_run_out_cost_connections_and_not_the_process(limit: int) -> None:
+    """UCX 1.13 ends the process when it gets no socket."""
+    ended = python("tcp,self", "-c", FEW_DESCRIPTORS.replace("MOST", str(limit)))
+
+    assert ended.returncode == 0, ended.stderr
+    made, _, problem = ended.stdout.partition(" ")
+    assert int(made) >= 3
+    assert "too few descriptors are left" in problem
+
+
 EAGER = [AM_SEND_EAGER, AM_SEND_EAGER | AM_SEND_REPLY]
 
 

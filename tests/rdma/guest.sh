@@ -20,6 +20,8 @@ export BENCHFS_TEST_UCX_IP=$ip
 # unless told not to look. A worker of 4096 receives takes long to make on an emulated processor.
 export UCX_UD_VERBS_ETH_DGID_CHECK=n UCX_RC_VERBS_RX_QUEUE_LEN=256 UCX_WARN_UNUSED_ENV_VARS=n
 failed=0
+# A connection by UCX has six descriptors at each end, and both ends of 200 are in one process here.
+ulimit -n 20000
 
 say() { # TEXT COMMAND...: runs it, and says what came of it
   echo "guest: $1"
@@ -43,14 +45,14 @@ perftest() { # TEST SIZE COUNT
   return $status
 }
 
-# Two tests make 200 connections at once, at which UCX 1.13 fails here (docs/UCX.md); two more allow
-# 0.1 s for 16 MiB and 1 s for two connections, which an emulated processor does not keep.
-too_much="200_connections or two_hundred_clients or long_upload or swallows_everything"
+# One test allows a second for two connections, another 100 s for 200 handshakes: an emulated processor
+# does not keep the one, and on a busy machine not the other.
+too_fast="swallows_everything or two_hundred_clients"
 
 suites() {
   timeout -s KILL 1500 .venv/bin/python -X faulthandler -m pytest -q --color=no -ra \
     -p no:cacheprovider -p no:randomly -p tests.rdma.patience -o timeout=300 \
-    -k "not ($too_much)" "$@"
+    -k "not ($too_fast)" "$@"
 }
 
 export UCX_TLS=rc_verbs,ud_verbs,self
@@ -69,12 +71,13 @@ done
 if [ $# -gt 0 ]; then
   say "pytest $*" suites "$@"
 else
-  streams="tests/contract/test_transport.py tests/contract/test_cancelled_buffers.py"
-  calls="tests/contract/test_rpc.py tests/contract/test_rpc_handshake.py"
-  say "the suites over $UCX_TLS, connected by $UCX_SOCKADDR_TLS_PRIORITY" \
-    suites $streams $calls tests/contract/test_rpc_limits.py
-  export UCX_TLS=rc_verbs,ud_verbs,self
-  say "the suites over $UCX_TLS, connected by $UCX_SOCKADDR_TLS_PRIORITY" suites $streams
+  for choice in rc_verbs,tcp,self rc_verbs,ud_verbs,self; do
+    export UCX_TLS=$choice
+    say "the suites over $UCX_TLS, connected by $UCX_SOCKADDR_TLS_PRIORITY" \
+      suites tests/contract/test_transport.py tests/contract/test_cancelled_buffers.py \
+      tests/contract/test_rpc.py tests/contract/test_rpc_handshake.py \
+      tests/contract/test_rpc_limits.py
+  done
 fi
 for counter in sent_pkts rcvd_pkts rdma_sends rdma_recvs; do
   echo "guest: rxe0 $counter $(cat /sys/class/infiniband/rxe0/ports/1/hw_counters/$counter)"

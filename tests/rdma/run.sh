@@ -4,7 +4,7 @@
 #
 # The kernel and busybox are unpacked into build/rdma and never installed; the log is there, too.
 # Arguments are pytest's, in place of the contract suites. RDMA_ACCEL is kvm or tcg (emulation:
-# any machine, some ten minutes); RDMA_SECONDS is the longest that the guest may take.
+# any machine, fifteen to thirty-five minutes); RDMA_SECONDS is the longest that the guest may take.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)

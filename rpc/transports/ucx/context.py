@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
+from typing import Literal, cast, get_args
 
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check
@@ -14,6 +16,9 @@ from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check
 SHARED_MEMORY = frozenset({"posix", "sysv", "mm", "shm", "sm", "xpmem", "cma", "knem"})
 ONE_SIDED = frozenset({"xpmem", "cma", "knem", "sm", "shm"})
 NO_FAILURES = frozenset({"tcp", "self"})
+
+PROGRESS_VARIABLE = "BENCHFS_UCX_PROGRESS"
+Progress = Literal["adaptive", "events", "poll"]
 
 _contexts: dict[int, Pointer] = {}  # by process: a fork cannot use its parent's
 
@@ -31,6 +36,15 @@ def reads_memory_of_others() -> bool:
 
 def _transports() -> frozenset[str]:
     return frozenset(filter(None, os.environ.get("UCX_TLS", "").split(",")))
+
+
+def progress_setting() -> Progress:
+    """How workers progress, by default adaptive. Raises OSError for another word."""
+    setting = os.environ.get(PROGRESS_VARIABLE, "adaptive")
+    if setting not in get_args(Progress):
+        known = ", ".join(get_args(Progress))
+        raise OSError(errno.EINVAL, f"{PROGRESS_VARIABLE} is one of {known}, not {setting!r}")
+    return cast(Progress, setting)
 
 
 def context(ucx: Ucx) -> Pointer:
@@ -52,6 +66,9 @@ def _new_context(ucx: Ucx) -> Pointer:
         # Messages name endpoints by a number that is looked up; without error handling it would be
         # an address in this process, which UCX would believe.
         check(ucx.lib.ucp_config_modify(config, b"PROTO_INDIRECT_ID", b"on"))
+        # UCX's own signs of life end the process above 128 endpoints (openucx/ucx#11217); the
+        # lifeline and PING tell of peers that are gone.
+        check(ucx.lib.ucp_config_modify(config, b"KEEPALIVE_INTERVAL", b"inf"))
         check(ucx.lib.ucp_init_version(*binding.OLDEST, parameters, config, place))
     finally:
         ucx.lib.ucp_config_release(config)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, check
-from benchfs.rpc.transports.ucx.worker import Ends, Worker
+from benchfs.rpc.transports.ucx.owners import Ends
+from benchfs.rpc.transports.ucx.worker import Worker
 
 SO_ATTACH_FILTER = 26
 # Of the kernel's packet filters: load a word of the network header, compare, answer.

@@ -23,7 +23,8 @@ from benchfs.rpc.transports.ucx.outgoing import (
     OFFERS_MOST,
     WINDOW_BYTES,
 )
-from benchfs.rpc.transports.ucx.worker import Owner, Worker
+from benchfs.rpc.transports.ucx.owners import Owner
+from benchfs.rpc.transports.ucx.worker import Worker
 
 # A sender may begin its last message with one byte of window left.
 UNREAD_MOST_BYTES = WINDOW_BYTES + JOIN_BYTES + OFFER_FROM_BYTES

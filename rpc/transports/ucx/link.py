@@ -32,7 +32,8 @@ from benchfs.rpc.transports.ucx.outgoing import (
     WELCOME,
     Outgoing,
 )
-from benchfs.rpc.transports.ucx.worker import GIVE_UP_SECONDS, Ends, Worker
+from benchfs.rpc.transports.ucx.owners import Ends
+from benchfs.rpc.transports.ucx.worker import GIVE_UP_SECONDS, Worker
 
 # How long a closing link may still send what was queued.
 LINGER_SECONDS = 1.0

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from benchfs.rpc.transports.base import Listener, Peer, Receiver
-from benchfs.rpc.transports.ucx import binding, context
+from benchfs.rpc.transports.ucx import binding, context, descriptors
 from benchfs.rpc.transports.ucx import worker as workers
 from benchfs.rpc.transports.ucx.door import Door
 from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES, Card
 from benchfs.rpc.transports.ucx.lifeline import Lifeline, Lines, tcp_address
 from benchfs.rpc.transports.ucx.link import UcxLink
 from benchfs.rpc.transports.ucx.worker import Worker
+
+log = logging.getLogger("benchfs.rpc")
 
 # A peer that has connected is introduced and says HELLO within this, and only so many may not
 # have done so yet.
@@ -68,12 +71,20 @@ class UcxListener:
                 link.attach(self._accept())
 
         lifeline = Lifeline(self._secret, card, introduced, self._lost, connects=False)
-        if len(self._half_open) >= HALF_OPEN_MOST:
+        if len(self._half_open) >= HALF_OPEN_MOST or not self._has_reserved():
             lifeline.close()
         else:
             timer = self._worker.loop.call_later(GREETING_SECONDS, lifeline.end, "it is too slow")
             self._half_open[lifeline] = timer
         return lifeline
+
+    def _has_reserved(self) -> bool:
+        try:
+            descriptors.reserve()
+        except OSError as exc:
+            log.warning("a peer is turned away: %s", exc.strerror)
+            return False
+        return True
 
     def _lost(self, lifeline: Lifeline, _: str) -> None:
         self._settled(lifeline)
@@ -82,6 +93,7 @@ class UcxListener:
         timer = self._half_open.pop(lifeline, None)
         if timer is not None:
             timer.cancel()
+            descriptors.release()
         ip = self._expected.pop(lifeline, None)
         if ip is not None:
             self._door.forget(ip)
@@ -123,6 +135,13 @@ class UcxTransport:
 
     async def connect(self, address: str, receiver: Receiver) -> UcxLink:
         ip, port = await _resolve(address)
+        descriptors.reserve()
+        try:
+            return await self._connect(address, ip, port, receiver)
+        finally:
+            descriptors.release()
+
+    async def _connect(self, address: str, ip: str, port: int, receiver: Receiver) -> UcxLink:
         worker = self._hold()
         try:
             link, listener_port = await self._meet(worker, address, ip, port)

@@ -1,8 +1,9 @@
 """One UCX worker on one event loop: progress, messages in, completions, endpoints.
 
 UCX is progressed by the loop: its event descriptor wakes it, it works until nothing is left to do,
-arms the descriptor and waits again, so an idle worker costs nothing. With progress "poll" it never
-waits: a turn of the loop is a turn of UCX, which takes a core and saves the wake-ups.
+arms the descriptor and waits again, so an idle worker costs nothing. With progress "adaptive" it
+looks for the answer to what it sent for a moment before it waits, while that pays (`lookout.py`).
+With "poll" it never waits: a turn of the loop is a turn of UCX, which takes a core.
 
 Callbacks from UCX only note what happened; whatever they lead to is done afterwards, since UCX must
 not be progressed inside them.
@@ -11,13 +12,11 @@ not be progressed inside them.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from benchfs.rpc.buffers import BufferPool
@@ -25,46 +24,24 @@ from benchfs.rpc.transports.base import Buffer
 from benchfs.rpc.transports.ucx import binding
 from benchfs.rpc.transports.ucx.binding import Pointer, Ucx, check, pointer_status
 from benchfs.rpc.transports.ucx.context import (
+    Progress,
     context,
     printed,
+    progress_setting,
     reads_memory_of_others,
     shares_memory,
 )
 from benchfs.rpc.transports.ucx.introduction import NUMBER_BYTES
+from benchfs.rpc.transports.ucx.lookout import Lookout
+from benchfs.rpc.transports.ucx.owners import Ends, Owner
 
 MESSAGE_ID = 0xBF
-# events (the default) or poll
-PROGRESS_VARIABLE = "BENCHFS_UCX_PROGRESS"
 # Rounds of progress in one turn of the loop: others want their turn, too.
 ROUNDS = 64
 # After this, an operation that should end at once is given up.
 GIVE_UP_SECONDS = 1.0
 
-Progress = Literal["events", "poll"]
 Done = Callable[[int], None]  # gets the status
-
-
-class Owner(Protocol):
-    """Whom the worker tells what happened, from outside of UCX's callbacks."""
-
-    def handle(self) -> None:
-        """Do what was noted for this owner."""
-
-
-class Ends(Owner, Protocol):
-    """Who an endpoint belongs to. UCX's callbacks call all but `handle`: they only note it."""
-
-    def reached(self, owner: Ends | None) -> None:
-        """A message names the endpoint that it came by: whose that is."""
-
-    def arrived(self, header: bytes, data: bytes) -> None:
-        """A message with its data."""
-
-    def offered(self, header: bytes, rendezvous: Pointer, size: int) -> None:
-        """A message of `size` bytes, to be received by `Worker.receive` or dropped."""
-
-    def failed(self, status: int) -> None:
-        """The endpoint cannot be used any more."""
 
 
 class Worker:
@@ -80,11 +57,12 @@ class Worker:
         self.buffers = BufferPool()
         # What every message needs, without looking it up.
         self._bytes: Callable[[Pointer, int], bytes] = self.ucx.ffi.unpack
-        self._progress_worker: Callable[[Pointer], int] = self.ucx.lib.ucp_worker_progress
         self._arm: Callable[[Pointer], int] = self.ucx.lib.ucp_worker_arm
         self._send = self.ucx.lib.ucp_am_send_nbx
         self._context = context(self.ucx)
         self._polls = progress == "poll"
+        self._looks = progress == "adaptive"
+        self._lookout = Lookout(time.perf_counter)
         self._holders = 0
         self._closed = False
         self._due = False
@@ -106,6 +84,7 @@ class Worker:
         place = ffi.new("void **")
         check(lib.ucp_worker_create(self._context, parameters, place))
         self.handle = place[0]
+        self._progress: Callable[[], int] = partial(lib.ucp_worker_progress, self.handle)
         self._on_message = ffi.callback(
             "ucs_status_t(void *, const char *, size_t, char *, size_t,"
             " const ucp_am_recv_param_t *)",
@@ -192,12 +171,21 @@ class Worker:
 
     def _wake(self) -> None:
         self._due = False
-        progress, handle = self._progress_worker, self.handle
+        progress, lookout = self._progress, self._lookout
+        active = False
         for _ in range(ROUNDS):
             if self._closed:
                 return
-            made = progress(handle)
+            made = progress()
+            if lookout.until and not made:
+                made = lookout.look(progress)
+                if lookout.until and not made:
+                    self.kick()
+                    return
             if self._touched or self._sends_done or self._receives_done:
+                if lookout.until:
+                    lookout.found()
+                active = True
                 self._dispatch()
             elif not made:
                 if not self._holders:
@@ -206,10 +194,12 @@ class Worker:
         else:
             self.kick()
             return
-        if self._polls or self._is_over():
+        # What was received may lead to sending in the next turn of the loop, and that to looking.
+        may_look = active and self._looks and lookout.may_look()
+        if may_look or self._polls or self._is_over():
             self.kick()
             return
-        status = self._arm(handle)
+        status = self._arm(self.handle)
         if status == binding.ERR_BUSY:
             self.kick()
         else:
@@ -273,6 +263,8 @@ class Worker:
         request = self._send(
             endpoint, MESSAGE_ID, header, len(header), buffer, len(data), parameters
         )
+        if self._looks and self._lookout.sent():
+            self.kick()
         if not request:  # it is sent
             done(binding.OK)
             return 0
@@ -427,13 +419,6 @@ def paths_of_all() -> Counter[str]:
     return Counter(path for worker in workers for path in worker.paths())
 
 
-def _progress_setting() -> Progress:
-    setting = os.environ.get(PROGRESS_VARIABLE, "events")
-    if setting not in {"events", "poll"}:
-        raise OSError(errno.EINVAL, f"{PROGRESS_VARIABLE} is events or poll, not {setting!r}")
-    return "poll" if setting == "poll" else "events"
-
-
 def hold(name: str = "") -> Worker:
     """The running loop's worker of that name, made if there is none. Pair with `let_go`.
 
@@ -444,6 +429,6 @@ def hold(name: str = "") -> Worker:
         if worker.name == name:
             break
     else:
-        worker = Worker(loop, name, _progress_setting())
+        worker = Worker(loop, name, progress_setting())
     worker.take_hold()
     return worker

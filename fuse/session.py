@@ -42,6 +42,7 @@ class Settings:
     allow_other: bool = False  # other users than the one who mounts
     read_only: bool = False
     writeback: bool = False
+    polling: bool = True  # look for the next request for a moment before sleeping
 
     def encode(self) -> str:
         """For a command line."""
@@ -68,7 +69,7 @@ async def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         attribute_seconds=settings.attribute_seconds,
     ) as client:
         operations = Operations(client, client.attribute_seconds, writeback=settings.writeback)
-        Waiting().install()
+        Waiting(polling=settings.polling).install()
         try:
             pyfuse3.init(operations, str(path), _options(settings, client.cluster_name))
         except RuntimeError as exc:

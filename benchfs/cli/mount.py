@@ -37,6 +37,9 @@ def mount(
             "--writeback", help="Let the kernel gather writes: for files one host writes."
         ),
     ] = False,
+    polling: Annotated[
+        bool, typer.Option(help="Look for the next request for 0.3 ms before sleeping.")
+    ] = True,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that an operation may take.")
     ] = None,
@@ -61,6 +64,7 @@ def mount(
         os.geteuid() == 0 if allow_other is None else allow_other,
         read_only,
         writeback,
+        polling,
     )
     if foreground:
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level="INFO")

@@ -16,6 +16,8 @@ from types import TracebackType
 
 import pyfuse3
 
+from benchfs.fuse.awake import Awake
+
 AT_ONCE = 8  # requests that are taken one after the other before the loop gets its turn
 _OVER = select.POLLERR | select.POLLHUP | select.POLLNVAL  # as when it is unmounted
 
@@ -96,13 +98,15 @@ class Parked:
 class Waiting:
     """Stands in for the module trio, in one event loop. For one descriptor.
 
+    `polling`: the loop looks for the next request for a moment before it sleeps.
+
     A read of the descriptor blocks the whole process, or fails, if nothing is there: so it is
     looked at once more before anybody reads, since what the loop says may be old.
     """
 
     ClosedResourceError = ClosedResourceError
 
-    def __init__(self) -> None:
+    def __init__(self, *, polling: bool) -> None:
         self.Lock = Free
         self.lowlevel = self
         self.from_thread = self
@@ -113,6 +117,7 @@ class Waiting:
         self._idle: list[Parked] = []
         self._closing = False
         self._taken = 0
+        self._awake = Awake(self._loop) if polling else None
 
     def install(self) -> None:
         """Have pyfuse3 use this."""
@@ -124,6 +129,8 @@ class Waiting:
             self._descriptor = descriptor
             self._poll.register(descriptor, select.POLLIN)
         self._taken += 1
+        if self._awake is not None:
+            self._awake.request()
         if not self._closing and (self._taken % AT_ONCE == 0 or not self._poll.poll(0)):
             if not self._registered:
                 self._loop.add_reader(descriptor, self._readable)
@@ -131,6 +138,8 @@ class Waiting:
             worker = Parked(self._loop)
             self._idle.append(worker)
             await worker
+            if self._awake is not None:
+                self._awake.request()
         if self._closing:
             raise ClosedResourceError
 

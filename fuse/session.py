@@ -45,7 +45,7 @@ async def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         attribute_seconds=settings.attribute_seconds,
     ) as client:
         operations = Operations(client, client.attribute_seconds, writeback=settings.writeback)
-        Waiting().install()
+        Waiting(polling=settings.polling).install()
         try:
             pyfuse3.init(operations, str(path), _options(settings, client.cluster_name))
         except RuntimeError as exc:

@@ -17,6 +17,7 @@ class Settings:
     allow_other: bool = False  # other users than the one who mounts
     read_only: bool = False
     writeback: bool = False
+    polling: bool = True  # look for the next request for a moment before sleeping
 
     def encode(self) -> str:
         """For a command line."""

@@ -38,6 +38,9 @@ def mount(
             "--writeback", help="Let the kernel gather writes: for files one host writes."
         ),
     ] = False,
+    polling: Annotated[
+        bool, typer.Option(help="Look for the next request for 0.3 ms before sleeping.")
+    ] = True,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that an operation may take.")
     ] = None,
@@ -60,6 +63,7 @@ def mount(
         os.geteuid() == 0 if allow_other is None else allow_other,
         read_only,
         writeback,
+        polling,
     )
     if foreground:
         from benchfs.fuse import session  # noqa: PLC0415 (needs pyfuse3)

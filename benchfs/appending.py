@@ -123,8 +123,7 @@ class AppendBehind(WriteBehind):
     async def _write_pieces(self, intent: Intent, record: Extent, truncation: int) -> None:
         """Raises RemoteError STALE_TRUNCATION when all pieces have ended."""
         writes = [
-            self._write_chunk(intent, batch, self._checks(batch), truncation)
-            for batch in self._by_chunk([record])
+            self._write_chunk(intent, batch, truncation) for batch in self._by_chunk([record])
         ]
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
         for outcome in outcomes:

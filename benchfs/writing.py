@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Coroutine
-from typing import NamedTuple
 
 from benchfs.budget import ByteBudget
 from benchfs.cache import ChunkCache
@@ -36,6 +35,7 @@ from benchfs.rpc.messages import (
     WriteExtents,
 )
 from benchfs.rpc.schema import build
+from benchfs.sending import Sending, bounds, overlapping
 from benchfs.small import may_be_first, write_first
 
 # Writes below this are gathered (`benchfs/gathering.py`); from it on they are sent as they are,
@@ -46,21 +46,6 @@ LINGER_SECONDS = 1.0
 # Of a file with a quota the size is reported while it grows, so that more is refused soon.
 QUOTA_BYTES = 16 * 1024 * 1024
 STALE_WAIT_SECONDS = 0.01
-
-
-class _Sending(NamedTuple):
-    """Extents of one chunk on their way."""
-
-    extents: list[Extent]
-    start: int  # of the first byte, in the file
-    end: int  # of the last one
-    task: asyncio.Future[tuple[int, int]]  # the end that was written, and its truncation epoch
-
-    def overlaps(self, start: int, end: int) -> bool:
-        """Whether some of the bytes from `start` up to `end` are among them."""
-        if self.start >= end or start >= self.end:
-            return False
-        return any(extent.start < end and start < extent.end for extent in self.extents)
 
 
 class WriteBehind:
@@ -85,7 +70,7 @@ class WriteBehind:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._gathered = Gathering()
-        self._sending: list[_Sending] = []
+        self._sending: list[Sending] = []
         self._failure: Exception | None = None
         self._turn = asyncio.Lock()  # of who has taken gathered bytes and begins to send them
         self._acknowledged_end = 0
@@ -265,7 +250,7 @@ class WriteBehind:
             self._inode, extent.size
         )
         place = extent._replace(size=MAX_FILE_SIZE) if first else extent
-        sending = _Sending([place], place.start, place.end, self._loop.create_future())
+        sending = Sending([place], place.start, place.end, self._loop.create_future())
         self._sending.append(sending)  # other handles wait for it, and what would follow the first
         kept = False
         try:
@@ -275,9 +260,8 @@ class WriteBehind:
                     (batch,) = self._by_chunk([extent])
                     self._acknowledged(*await self._write_batch(batch))
             except asyncio.CancelledError:
-                kept = not (
-                    first or self._gathered
-                )  # a first write may have moved the file's begin
+                # a first write may have moved the file's begin
+                kept = not (first or self._gathered)
                 if kept:  # a later flush sends them again
                     self._gathered.add(b"".join(extent.parts), extent.start)
                     self._linger_later()
@@ -328,33 +312,20 @@ class WriteBehind:
         # first the budget, which is given in the order of asking: so are writes that overlap
         await self._budget.take(size)
         try:
-            while before := self._overlapping(extents):
+            while before := overlapping(self._sending, extents):
                 await asyncio.wait(before)
         except BaseException:
             self._budget.give_back(size)
             raise
         self._start(extents, self._write_batch(batch))
 
-    def _overlapping(self, extents: list[Extent]) -> list[asyncio.Future[tuple[int, int]]]:
-        """What is on its way to some of the same places."""
-        start = min([extent.start for extent in extents])
-        end = max([extent.end for extent in extents])
-        return [
-            sending.task
-            for sending in self._sending
-            if sending.start < end
-            and start < sending.end
-            and any(sending.overlaps(extent.start, extent.end) for extent in extents)
-        ]
-
     def _start(self, extents: list[Extent], work: Coroutine[None, None, tuple[int, int]]) -> None:
         task = self._loop.create_task(work)
-        start = min([extent.start for extent in extents])
-        sending = _Sending(extents, start, max([extent.end for extent in extents]), task)
+        sending = Sending(extents, *bounds(extents), task)
         self._sending.append(sending)
         task.add_done_callback(lambda _: self._sent(sending))
 
-    def _sent(self, sending: _Sending) -> None:
+    def _sent(self, sending: Sending) -> None:
         self._sending.remove(sending)
         self._budget.give_back(sum([extent.size for extent in sending.extents]))
         if sending.task.cancelled():
@@ -381,11 +352,10 @@ class WriteBehind:
         """Write part of a chunk, after all cuts of the file that come between."""
         inode = self._inode
         intent = self._cluster.intent("write", inode.path, self._timeout)
-        checks = self._checks(batch)
         while True:
             truncation = inode.attributes.truncation
             try:
-                await self._write_chunk(intent, batch, checks, truncation)
+                await self._write_chunk(intent, batch, truncation)
                 return max([extent.end for extent in batch.extents]), truncation
             except RemoteError as exc:  # the file was cut meanwhile: write after the cut
                 if self._loop.time() >= intent.deadline:
@@ -393,17 +363,12 @@ class WriteBehind:
                 if truncation == (await inode.refresh(intent)).truncation:
                     await asyncio.sleep(STALE_WAIT_SECONDS)
 
-    def _checks(self, batch: Batch) -> bytes:
-        base = batch.index * self._inode.layout.chunk_size
-        return b"".join([joined_checks(e.parts, e.start - base) for e in batch.extents])
-
-    async def _write_chunk(
-        self, intent: Intent, batch: Batch, checks: bytes, truncation: int
-    ) -> None:
+    async def _write_chunk(self, intent: Intent, batch: Batch, truncation: int) -> None:
         """Write under one epoch. Raises RemoteError STALE_TRUNCATION if that is over."""
         inode, index, self._began = self._inode, batch.index, True
         group, base = inode.group_of(index), index * inode.layout.chunk_size
         capability = self._cluster.unseen_capability(inode.ino, group, WRITE)
+        checks = b"".join([joined_checks(e.parts, e.start - base) for e in batch.extents])
         where = [build(ChunkExtent, (e.start - base, e.size)) for e in batch.extents]
         request: WriteChunk | WriteExtents
         if len(where) == 1:

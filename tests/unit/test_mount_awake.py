@@ -1,4 +1,4 @@
-"""When a mount's event loop looks for the next request instead of sleeping, by a clock of our own."""
+"""When a mount looks for the next request instead of sleeping, by a clock of our own."""
 
 from __future__ import annotations
 

@@ -281,7 +281,7 @@ def test_metrics_are_given_on_request() -> None:
             text = reply.read().decode()
     assert "benchfs_chunks 1.0" in text
     assert "benchfs_store_used_bytes 5.0" in text
-    assert 'benchfs_rpc_requests_total{op="write_chunk"} 1.0' in text
+    assert 'benchfs_rpc_requests_total{op="write_first"} 1.0' in text
 
 
 def test_an_unknown_setting_is_named(tmp_path: Path) -> None:

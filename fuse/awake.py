@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 
-# docs/decisions/011 has the figures.
+# docs/decisions/014 has the figures.
 WINDOW_SECONDS = 300e-6  # a call to a node takes about as long
 SOON_SECONDS = 1e-3  # between requests that belong together
 LONG_SECONDS = 500e-6  # for giving way: a program that computes takes its slice of some ms

@@ -22,7 +22,7 @@ env: $(STAMP) ## Create .venv with BenchFS (editable) and all tools in it
 test: env ## Run all tests; ARGS="tests/unit -k frames" runs some
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-rdma: env ## Run UCX's contract suites over soft RoCE, in QEMU (fifteen to thirty-five minutes; not in CI)
+test-rdma: env ## Run UCX's contract suites over soft RoCE, in QEMU (seven minutes or more; not in CI)
 	sh tests/rdma/run.sh $(ARGS)
 
 lint: env ## Check style, formatting, types and the direction of imports

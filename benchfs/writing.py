@@ -282,7 +282,7 @@ class WriteBehind:
         intent = self._cluster.intent("write", inode.path, self._timeout)
         try:
             reply = await write_first(self._cluster, intent, inode, extent, mtime_ns)
-        except RemoteError:  # it is being cut
+        except RemoteError:  # as while it is being cut; the usual way succeeds, or says why not
             return False
         if not reply.written:
             inode.learn(reply.attributes)

@@ -1,7 +1,7 @@
 """Files that are small and written once: what they cost, and that nothing of them gets lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -94,18 +94,28 @@ async def test_another_handle_waits_for_what_a_close_is_writing(fs: benchfs.Asyn
     await reader.close()
 
 
+async def cancelled_on_its_way(
+    cluster: benchfs.LocalCluster, work: Coroutine[object, object, None]
+) -> asyncio.Task[None]:
+    """Have `work` ask nodes that do not answer, and cancel it."""
+    for node in cluster.nodes:
+        node.pause()
+    try:
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        task.cancel()
+    finally:
+        for node in cluster.nodes:
+            node.resume()
+    return task
+
+
 async def test_a_close_that_was_cancelled_while_it_wrote_is_never_a_success(
     fs: benchfs.AsyncClient, cluster: benchfs.LocalCluster
 ) -> None:
     writer = await fs.open("/f", "xb")
     await writer.write(SMALL)
-    for node in cluster.nodes:
-        node.pause()
-    closing = asyncio.create_task(writer.close())
-    await asyncio.sleep(0)
-    closing.cancel()
-    for node in cluster.nodes:
-        node.resume()
+    closing = await cancelled_on_its_way(cluster, writer.close())
 
     with pytest.raises(asyncio.CancelledError):
         await closing
@@ -118,13 +128,7 @@ async def test_a_flush_that_was_cancelled_while_it_wrote_the_first_bytes_is_told
 ) -> None:
     file = await fs.open("/f", "xb")
     await file.write(SMALL)
-    for node in cluster.nodes:
-        node.pause()
-    flushing = asyncio.create_task(file.flush())
-    await asyncio.sleep(0)
-    flushing.cancel()
-    for node in cluster.nodes:
-        node.resume()
+    flushing = await cancelled_on_its_way(cluster, file.flush())
     with pytest.raises(asyncio.CancelledError):
         await flushing
 

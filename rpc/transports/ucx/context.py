@@ -66,7 +66,7 @@ def _new_context(ucx: Ucx) -> Pointer:
         # Messages name endpoints by a number that is looked up; without error handling it would be
         # an address in this process, which UCX would believe.
         check(ucx.lib.ucp_config_modify(config, b"PROTO_INDIRECT_ID", b"on"))
-        # UCX's own signs of life end the process above 128 endpoints (openucx/ucx#11217); the
+        # An assertion in UCX's own signs of life ended the process once (openucx/ucx#11217); the
         # lifeline and PING tell of peers that are gone.
         check(ucx.lib.ucp_config_modify(config, b"KEEPALIVE_INTERVAL", b"inf"))
         check(ucx.lib.ucp_init_version(*binding.OLDEST, parameters, config, place))

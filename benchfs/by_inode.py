@@ -8,11 +8,13 @@ in `benchfs/open_inodes.py`.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from benchfs.alone import Alone
 from benchfs.cluster import Cluster, Intent
 from benchfs.errors import NotFoundError, error
 from benchfs.holds import Holds
@@ -21,6 +23,7 @@ from benchfs.listing import Listing
 from benchfs.namespace import Directory, Names
 from benchfs.open_inodes import OpenInode, OpenInodes
 from benchfs.paths import MAX_NAME
+from benchfs.rpc.connection import Answer
 from benchfs.rpc.messages import (
     Attributes,
     AttributesReply,
@@ -70,6 +73,14 @@ class ByInode:
         self._cluster = connected.cluster
         self.files = files
         self._fanouts: dict[int, int] = {}  # of wide directories
+        self._alone: Alone | None = None
+
+    def use_no_paths(self) -> None:
+        """From now on this client is used by inode number alone, which saves look-ups.
+
+        What is made by path then could be missed by `find`.
+        """
+        self._alone = Alone(asyncio.get_running_loop().time)
 
     @property
     def timeout(self) -> float:
@@ -84,6 +95,11 @@ class ByInode:
         if found is None:
             raise error(errno.ENOENT, "lookup", _path(parent, name))
         return found
+
+    def is_absent(self, parent: int, name: bytes) -> bool:
+        """Whether there surely is nothing under a name, as known without a request."""
+        alone = self._alone
+        return alone is not None and alone.is_absent(parent, name) and len(name) <= MAX_NAME
 
     async def find(self, parent: int, name: bytes) -> Attributes | None:
         """What is under a name, None if there is nothing. ENOENT for the directory; ENOTDIR."""
@@ -138,10 +154,9 @@ class ByInode:
                 wanted,
                 number,
                 True,
+                alone=self._alone is not None and parent not in self._fanouts,
             )
-            answer = await self._cluster.mutate(intent, group, request)
-            made = answer.message
-            assert isinstance(made, OpenReply)
+            made = await self._open(intent, group, request)
             if made.type != FileType.FILE:
                 code = errno.EISDIR if made.type == FileType.DIRECTORY else errno.EEXIST
                 raise error(code, intent.operation, intent.path)
@@ -207,7 +222,7 @@ class ByInode:
         intent, group = self._at("rename", parent, name)
         _, new_group = self._at("rename", new_parent, new_name)
         request = Rename(parent, name, new_parent, new_name, new_group, how)
-        await self._cluster.mutate(intent, group, request)
+        await self._make_name(intent, group, request, new_parent, new_name)
         self._connected.names.forget(parent, name)
         self._connected.names.forget(new_parent, new_name)
 
@@ -233,6 +248,8 @@ class ByInode:
     def forget(self, ino: int) -> None:
         """The inode will not be asked for again unless it is looked up anew."""
         self._fanouts.pop(ino, None)
+        if self._alone is not None:
+            self._alone.forget(ino)
 
     # ------------------------------------------------------------ inodes
 
@@ -317,11 +334,42 @@ class ByInode:
         directory = Directory(parent, self._fanouts.get(parent, 1))
         return intent, directory.group_of(name, self._cluster.map.group_count)
 
+    async def _open(self, intent: Intent, group: int, request: Open) -> OpenReply:
+        """A request that may make a file."""
+        asked = asyncio.get_running_loop().time()
+        alone = self._alone
+        if alone is None:
+            made = (await self._cluster.mutate(intent, group, request)).message
+            assert isinstance(made, OpenReply)
+            return made
+        alone.begin(request.parent, request.name)
+        try:
+            made = (await self._cluster.mutate(intent, group, request)).message
+            assert isinstance(made, OpenReply)
+            if made.directory is not None:
+                alone.made(request.parent, asked, made.directory)
+            return made
+        finally:
+            alone.end(request.parent)
+
+    async def _make_name(
+        self, intent: Intent, group: int, request: tuple[object, ...], parent: int, name: bytes
+    ) -> Answer:
+        """A request that makes a name."""
+        alone = self._alone
+        if alone is None:
+            return await self._cluster.mutate(intent, group, request)
+        alone.begin(parent, name)
+        try:
+            return await self._cluster.mutate(intent, group, request)
+        finally:
+            alone.end(parent)
+
     async def _make(
         self, operation: str, parent: int, name: bytes, request: tuple[object, ...]
     ) -> Attributes:
         intent, group = self._at(operation, parent, name)
-        answer = await self._cluster.mutate(intent, group, request)
+        answer = await self._make_name(intent, group, request, parent, name)
         assert isinstance(answer.message, AttributesReply)
         made = answer.message.attributes
         if made.fanout > 1:

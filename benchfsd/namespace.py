@@ -62,6 +62,7 @@ from benchfsd.rows import (
     Kind,
     Rights,
     Rows,
+    churn_of_inode,
     decode_entry,
     decode_inode,
     encode_entry,
@@ -125,7 +126,7 @@ class Namespace:
         self.group = group
         self._holders = holders
         self.intents = Intents(group, rows)
-        self.holds = Holds(group, rows)
+        self.holds = Holds(group, rows, env.clock)
         self.inodes = Inodes(group, rows, env, self.intents, self.holds)
         self._rows = rows
         self._env = env
@@ -228,6 +229,10 @@ class Namespace:
         if value is None or type_of_inode(value) != FileType.DIRECTORY:
             return None
         return rights_of_inode(value)
+
+    def churn(self, ino: int) -> tuple[int, int]:
+        """A directory's change counter and how many entries it has. ENOENT, ENOTDIR."""
+        return churn_of_inode(self._directory(ino))
 
     def find_entry(self, parent: int, name: bytes) -> Entry | None:
         """The entry, if there is one."""

@@ -36,6 +36,7 @@ from benchfs.rpc.messages import (
     SealDirectory,
     SealedDirectory,
 )
+from benchfsd.delegations import NOBODY
 from benchfsd.holders import Holders
 from benchfsd.holds import Move, Prepared, Role
 from benchfsd.namespace import Namespace, Removed, require_name
@@ -180,6 +181,7 @@ class RenamingNamespace(Namespace):
         if not self.holds.prepared(token, Role.NAME):
             self.holds.require_free(parent, name)
             self.holds.require_unsealed(parent, name)
+            self.holds.delegations.require(parent, NOBODY, name)
             self._directory(parent, name, new=True)
             require_name(name)
             target = self._find(parent, name)

@@ -54,6 +54,7 @@ class Operations(pyfuse3.Operations):
         self.enable_writeback_cache = writeback
         self._client = client
         self._inodes = client.by_inode
+        self._inodes.use_no_paths()
         self._seconds = seconds
         self._writeback = writeback
         clock = asyncio.get_running_loop().time
@@ -84,6 +85,8 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: pyfuse3.RequestContext
     ) -> EntryAttributes:
+        if self._inodes.is_absent(parent_inode, name):
+            return _NOTHING
         believed = self._ahead.take(parent_inode, name)
         if believed is None:
             asked = self._believed.ask()

@@ -29,6 +29,7 @@ from benchfs.rpc.server import Handler, Reply
 from benchfsd.guard import between_nodes
 from benchfsd.handlers import once
 from benchfsd.handlers.changes import Changes
+from benchfsd.namespace import Namespace
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import Intent, IntentKind
@@ -62,7 +63,9 @@ class HardLinks:
         message = cast(MakeSymlink, request.message)
         node, group = self._node, request.envelope.group
         node.require_space()
-        node.guard.creation(request, node.namespace(group), message.parent, message.name)
+        names = node.namespace(group)
+        node.guard.creation(request, names, message.parent, message.name)
+        _require_alone(request, names, message.parent, message.name)
         uid, gid = node.guard.owner(request, message.uid, message.gid)
         return node.links(group).make_symlink(message._replace(uid=uid, gid=gid))
 
@@ -73,6 +76,7 @@ class HardLinks:
         node.require_space()
         names = node.namespace(group)
         mode = node.guard.creation(request, names, message.parent, message.name, message.mode)
+        _require_alone(request, names, message.parent, message.name)
         uid, gid = node.guard.owner(request, message.uid, message.gid)
         return node.links(group).make_special(message._replace(mode=mode, uid=uid, gid=gid))
 
@@ -89,7 +93,9 @@ class HardLinks:
         message = cast(Link, request.message)
         node, group = self._node, request.envelope.group
         node.require_space()
-        node.guard.creation(request, node.namespace(group), message.parent, message.name)
+        names = node.namespace(group)
+        node.guard.creation(request, names, message.parent, message.name)
+        _require_alone(request, names, message.parent, message.name)
         if home_group(message.ino) == group:
             return node.links(group).link(message)
         return self._link(request, message)
@@ -101,6 +107,7 @@ class HardLinks:
             intent = links.begin_link(message, once.slot_of(request))
             try:
                 linked = await self._change(intent)
+                _require_alone(request, node.namespace(group), message.parent, message.name)
                 links.finish_link(intent, FileType(linked.type))
             except RemoteError:
                 node.spawn(self._retry(group, intent), "link")
@@ -171,3 +178,8 @@ class HardLinks:
         purge = self._node.links(group).settle_links(message)
         if purge is not None:
             self._purger.add(group, purge)
+
+
+def _require_alone(request: Request, names: Namespace, parent: int, name: bytes) -> None:
+    """Raise NOT_READY while another client is the only one to make names in the directory."""
+    names.holds.delegations.require(parent, request.caller.session, name)

@@ -8,11 +8,12 @@ import errno
 from collections.abc import Awaitable
 from typing import cast
 
-from benchfs.inode import FileType
+from benchfs.inode import FileType, home_group
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import (
     AttributesReply,
     Code,
+    DirectoryRecord,
     DropInode,
     Empty,
     HoldRecord,
@@ -111,11 +112,25 @@ class NameHandlers:
             node.opens.require_room()
         if message.create:
             self._require_can_be_made(names, message)
+            names.holds.delegations.require(message.parent, request.caller.session, message.name)
         reply = node.guard.opened(request, names.open(message), message.wanted)
+        if message.alone and reply.created:
+            reply = reply._replace(directory=self._alone(request, names, message.parent))
         if message.hold and reply.type == FileType.FILE and reply.attributes is not None:
             hold = HoldRecord(reply.ino, message.hold, message.writes)
             node.opens.hold(request.caller.session, hold)
         return reply
+
+    def _alone(self, request: Request, names: Namespace, directory: int) -> DirectoryRecord | None:
+        """What a client has to know to be the only one who makes names there, if it may be."""
+        if home_group(directory) != names.group:
+            return None  # a part of a wide one
+        change, entries = names.churn(directory)
+        delegations, session = names.holds.delegations, request.caller.session
+        coming = names.holds.arriving(directory)
+        return DirectoryRecord(
+            change, entries, 0 if coming else delegations.grant(directory, session)
+        )
 
     def _require_can_be_made(self, names: Namespace, message: Open) -> None:
         node = self._node
@@ -152,6 +167,8 @@ class NameHandlers:
             wanted_mode = node.guard.creation(
                 request, names, message.parent, message.name, message.mode
             )
+            delegations, session = names.holds.delegations, request.caller.session
+            delegations.require(message.parent, session, message.name)
             parent = names.check_absent(message.parent, message.name)
             uid, gid = node.guard.owner(request, message.uid, message.gid)
             mode, gid = inherit(parent.mode, parent.gid, wanted_mode, gid, directory=True)
@@ -168,6 +185,7 @@ class NameHandlers:
                 if names.quota_of(message.parent, message.name) != parent.quota:
                     text = "a quota is being set on the directory: try again"
                     raise RemoteError(Code.NOT_READY, text, message.name)
+                delegations.require(message.parent, session, message.name)
                 names.add_entry(message.parent, message.name, ino, FileType.DIRECTORY, fanout)
             except RemoteError:
                 if node.leads(home):

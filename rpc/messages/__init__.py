@@ -137,6 +137,7 @@ from benchfs.rpc.messages.locks import (
     Unlock,
 )
 from benchfs.rpc.messages.names import (
+    DirectoryRecord,
     Link,
     Lookup,
     LookupReply,
@@ -209,6 +210,7 @@ __all__ = [
     "CopyChunk",
     "CutFile",
     "DamageRecord",
+    "DirectoryRecord",
     "DropInode",
     "DropLink",
     "Empty",

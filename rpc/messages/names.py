@@ -50,6 +50,15 @@ class Open(NamedTuple):
     hold: U64 = 0  # under which the session holds the file open; 0: it does not
     writes: Bool = False  # whether it is held for writing
     brings: U16 = 0  # without `create`: all of a file of up to so many bytes, if it is at hand
+    alone: Bool = False  # with `create`: whether the session wants to make names there alone
+
+
+class DirectoryRecord(NamedTuple):
+    """A directory after a name was made in it."""
+
+    change: U64  # its counter: one more with each entry that comes or goes, among others
+    entries: U64
+    alone_ms: U32  # since its request the session alone makes names there; 0: it does not
 
 
 class OpenReply(NamedTuple):
@@ -61,6 +70,7 @@ class OpenReply(NamedTuple):
     attributes: Attributes | None
     capability: Token = b""  # for Present; empty: none is needed
     checks: Blob = b""  # of the payload, which is all of the file; empty: there is none
+    directory: DirectoryRecord | None = None  # if the file was made, and `alone` was wanted
 
 
 class MakeDirectory(NamedTuple):

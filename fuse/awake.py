@@ -48,6 +48,10 @@ class Awake:
             self._looking = True
             self._loop.call_soon(self._look)
 
+    def close(self) -> None:
+        """No more looking."""
+        self._resting_until = float("inf")
+
     def _look(self) -> None:
         """Once in each turn of the loop, which does not sleep while this is to be called."""
         before = self._clock()

@@ -17,6 +17,7 @@ from types import TracebackType
 import pyfuse3
 
 from benchfs.fuse.awake import Awake
+from benchfs.fuse.halting import NoHalting, open_device
 
 AT_ONCE = 8  # requests that are taken one after the other before the loop gets its turn
 _OVER = select.POLLERR | select.POLLHUP | select.POLLNVAL  # as when it is unmounted
@@ -98,7 +99,8 @@ class Parked:
 class Waiting:
     """Stands in for the module trio, in one event loop. For one descriptor.
 
-    `polling`: the loop looks for the next request for a moment before it sleeps.
+    `polling`: CPUs do not halt, or the loop looks for the next request for a moment before it
+    sleeps.
 
     A read of the descriptor blocks the whole process, or fails, if nothing is there: so it is
     looked at once more before anybody reads, since what the loop says may be old.
@@ -117,7 +119,7 @@ class Waiting:
         self._idle: list[Parked] = []
         self._closing = False
         self._taken = 0
-        self._awake = Awake(self._loop) if polling else None
+        self._awake = _awake(self._loop) if polling else None
 
     def install(self) -> None:
         """Have pyfuse3 use this."""
@@ -146,6 +148,8 @@ class Waiting:
     def notify_closing(self, descriptor: int) -> None:
         """Wake all that wait, for good."""
         self._closing = True
+        if self._awake is not None:
+            self._awake.close()
         self._loop.call_soon(self._wake_all)
 
     def current_trio_token(self) -> str:
@@ -182,6 +186,12 @@ class Waiting:
         if self._registered and self._descriptor is not None:
             self._loop.remove_reader(self._descriptor)
             self._registered = False
+
+
+def _awake(loop: asyncio.AbstractEventLoop) -> Awake | NoHalting:
+    """What keeps requests that follow each other from waiting for CPUs (decisions 014, 016)."""
+    device = open_device()
+    return Awake(loop) if device is None else NoHalting(loop, device)
 
 
 class Nursery:

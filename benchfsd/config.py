@@ -55,6 +55,7 @@ class NodeConfig:
     superuser: int = field(default_factory=os.geteuid)  # the uid that may do everything
     root: str = "squashed"  # squashed: root, unless it is the superuser, has nobody's rights
     transport: str = "auto"  # the engine that carries frames
+    polling: bool = True  # idle CPUs do not halt while requests follow each other
 
     @property
     def superusers(self) -> frozenset[int]:
@@ -161,6 +162,14 @@ def _lease(value: object) -> float:
     return seconds
 
 
+def _boolean(value: object) -> bool:
+    """In the environment it is text."""
+    found = {"true": True, "false": False}.get(str(value).lower())
+    if found is None:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return found
+
+
 def _one_of(*known: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in known:
@@ -232,6 +241,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "superuser": _uid,
     "root": _one_of(*ROOTS),
     "transport": _one_of(*TRANSPORTS),
+    "polling": _boolean,
 }
 _REQUIRED = frozenset(
     one.name

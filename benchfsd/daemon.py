@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import lmdb
 
+from benchfs import halting
 from benchfs.clustermap import NodeEntry
 from benchfs.clusterspec import (
     GROUP_PREFIX,
@@ -46,6 +47,7 @@ from benchfsd.capabilities import Capabilities, shared_key
 from benchfsd.chunks import ChunkStore, DiskChunkFiles, RingChunkFiles
 from benchfsd.config import NodeConfig
 from benchfsd.database import CorruptRowError, Database, FatalStorageError
+from benchfsd.delegations import GRANTED_SECONDS
 from benchfsd.guard import Guard
 from benchfsd.identity import Identity
 from benchfsd.mode import Mode
@@ -150,6 +152,7 @@ class Daemon:
         )
         self._background: list[asyncio.Task[None]] = []
         self._flushing: asyncio.Future[None] | None = None
+        self._no_halting: halting.NoHalting | None = None
         self._session = env.rng.token_bytes(16)
 
     async def start(self) -> None:
@@ -192,6 +195,8 @@ class Daemon:
             root = node.namespace(home_group(ROOT_INO)).inodes
             root.format_root(config.superuser, os.getgid())
         self._services = Services(node)
+        if self._restarted:  # what an earlier process granted is over then
+            await asyncio.sleep(GRANTED_SECONDS)
         await self._listen()
         await self._register()
         self._services.resume()
@@ -221,6 +226,8 @@ class Daemon:
             ending.append(asyncio.to_thread(self._stop_metrics))  # up to half a second
         await asyncio.gather(*ending)
         await self._node.stop_tasks()
+        if self._no_halting is not None:
+            self._no_halting.close()
         await self._pool.close()
         await self._store.close()
         if self._flushing is not None:
@@ -250,6 +257,10 @@ class Daemon:
             self._database,
         )
         node.connections = lambda: len(server.connections)
+        device = halting.open_device() if config.polling else None
+        if device is not None:
+            self._no_halting = halting.NoHalting(self._loop, device)
+            server.on_requests = self._no_halting.request
         for address in config.addresses():
             await server.listen(self._engines.transport(urlsplit(address).scheme), address)
 

@@ -4,7 +4,7 @@ Before a program makes a file the kernel asks whether the name is taken. A mount
 node that, while it knows all names of the directory and nobody else makes any. So a node grants
 that with the answer to an OPEN that made a file, for some milliseconds. Nothing is ever recalled:
 who wants to make a name there meanwhile comes again, and the directory is not granted for a while.
-Kept in memory: a grant is over sooner than a daemon can start again. (Decision 015.)
+Kept in memory: a daemon that starts again waits until all grants are over. (Decision 015.)
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from types import TracebackType
 import pyfuse3
 
 from benchfs.fuse.awake import Awake
-from benchfs.fuse.halting import NoHalting, open_device
+from benchfs.halting import NoHalting, open_device
 
 AT_ONCE = 8  # requests that are taken one after the other before the loop gets its turn
 _OVER = select.POLLERR | select.POLLHUP | select.POLLNVAL  # as when it is unmounted

@@ -17,7 +17,7 @@ class Settings:
     allow_other: bool = False  # other users than the one who mounts
     read_only: bool = False
     writeback: bool = False
-    polling: bool = True  # look for the next request for a moment before sleeping
+    polling: bool = True  # no CPU halts, or sleeps, while requests follow each other
 
     def encode(self) -> str:
         """For a command line."""

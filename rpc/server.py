@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from benchfs.rpc.buffers import BufferPool
 from benchfs.rpc.calls import Call, Caller, Gate, Handler, Reply
@@ -35,6 +35,8 @@ class Server:
         self.gate = gate
         self.connections: set[ServerConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.on_requests: Callable[[], None] | None = None
+        """Called when some came, at the end of what need not wait."""
         self.addresses: list[str] = []
         self._listeners: list[Listener] = []
         self._loop = asyncio.get_running_loop()

@@ -161,6 +161,8 @@ class ServerConnection(Channel):
     def _handled(self) -> None:
         self._release()
         self._group = FIRST_GROUP
+        if self._server.on_requests is not None:
+            self._server.on_requests()
 
     # ------------------------------------------------------------ requests
 

@@ -11,10 +11,11 @@ RAW = "raw disk"
 GLUSTERFS = "GlusterFS"
 MOOSEFS = "MooseFS"
 MOUNT = "BenchFS mount"
+RESTING = "BenchFS mount, no polling"
 DURABLE = "BenchFS mount, durable"
 NATIVE = "BenchFS native"
 
-SYSTEMS = (RAW, GLUSTERFS, MOOSEFS, MOUNT, DURABLE, NATIVE)
+SYSTEMS = (RAW, GLUSTERFS, MOOSEFS, MOUNT, RESTING, DURABLE, NATIVE)
 PEERS = (GLUSTERFS, MOOSEFS)
 
 
@@ -26,8 +27,9 @@ def make(name: str) -> System:
         return GlusterFS()
     if name == MOOSEFS:
         return MooseFS()
-    if name in {MOUNT, DURABLE}:
-        return Mounted("durable" if name == DURABLE else "writeback")
+    if name in {MOUNT, RESTING, DURABLE}:
+        mode = "durable" if name == DURABLE else "writeback"
+        return Mounted(mode, polling=name != RESTING)
     if name == NATIVE:
         return Native()
     raise ValueError(f"there is no {name!r}: {', '.join(SYSTEMS)}")

@@ -45,17 +45,19 @@ class Native:
 
 
 class Mounted:
-    """BenchFS at a directory, with the settings that `benchfs mount` has."""
+    """BenchFS at a directory, with the settings that it has; with `polling` or without."""
 
     target = Target(POSIX)
     directory = ""
 
-    def __init__(self, mode: str = "writeback") -> None:
+    def __init__(self, mode: str = "writeback", *, polling: bool = True) -> None:
         self._mode = mode
+        self._polling = polling
 
     def start(self, place: Path) -> None:
         """As in `System`."""
-        cluster = LocalCluster(NODES, mode=self._mode, data=place / "data")
+        settings: dict[str, str | int] = {} if self._polling else {"polling": False}
+        cluster = LocalCluster(NODES, mode=self._mode, data=place / "data", settings=settings)
         cluster.start()
         self._cluster = cluster
         self._point = place / "mount"
@@ -70,4 +72,5 @@ class Mounted:
 
     def _mount(self) -> None:
         benchfs = (sys.executable, "-m", "benchfs.cli.main", "mount")
-        command(*benchfs, self._point, "--cluster", self._cluster.directory)
+        options = () if self._polling else ("--no-polling",)
+        command(*benchfs, self._point, "--cluster", self._cluster.directory, *options)

@@ -152,6 +152,12 @@ def _how(record: Record) -> Iterator[str]:
         "(the machine below a virtual disk may have one more)."
     )
     yield "*native* is the asynchronous client without a mount, a new one for each stage."
+    yield (
+        "While BenchFS is used, and up to 0.1 s longer, idle CPUs do not halt: nodes and mounts "
+        "that run as root on machines of up to 16 CPUs ask the kernel for that "
+        "([why](decisions/016-cpus-do-not-halt.md)). *no polling* is the mount without it; the "
+        "others ask for nothing, nor does the floor."
+    )
 
 
 def _repeat(record: Record) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchfs.bench.peers.choose import DURABLE, GLUSTERFS, MOUNT, NATIVE, PEERS, RAW
+from benchfs.bench.peers.choose import (
+    DURABLE,
+    GLUSTERFS,
+    MOUNT,
+    NATIVE,
+    PEERS,
+    RAW,
+    RESTING,
+)
 from benchfs.bench.peers.record import Record, Round, Spread
 from benchfs.bench.peers.work import ROWS, Row
 from benchfs.bench.peers.yardstick import (
@@ -41,12 +49,13 @@ def ratios(record: Record) -> Grid:
     """BenchFS to the others: medians of the rounds' own ratios, the first with its spread."""
     peers = peers_of(record)
     better = "better peer" if len(peers) > 1 else "".join(peers)
-    titles = ("", f"mount ÷ {better}", "durable ÷ GlusterFS", f"native ÷ {better}",
-              "mount ÷ raw disk", "mount ÷ floor")  # fmt: skip
+    titles = ("", f"mount ÷ {better}", f"no polling ÷ {better}", "durable ÷ GlusterFS",
+              f"native ÷ {better}", "mount ÷ raw disk", "mount ÷ floor")  # fmt: skip
     rows = [
         (
             row.title,
             _with_spread(to_peers(record, row)),
+            _ratio(record.ratio(row, RESTING, peers) if peers else None),
             _ratio(record.ratio(row, DURABLE, (GLUSTERFS,))),
             _ratio(record.ratio(row, NATIVE, peers) if peers else None),
             _ratio(record.ratio(row, MOUNT, (RAW,))),

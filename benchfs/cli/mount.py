@@ -39,7 +39,7 @@ def mount(
         ),
     ] = False,
     polling: Annotated[
-        bool, typer.Option(help="Look for the next request for 0.3 ms before sleeping.")
+        bool, typer.Option(help="Keep CPUs from halting while requests follow each other.")
     ] = True,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that an operation may take.")

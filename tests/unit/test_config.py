@@ -103,6 +103,7 @@ def test_the_environment_goes_before_the_file(file: Path, monkeypatch) -> None:
     monkeypatch.setenv("BENCHFS_LISTEN", "tcp://127.0.0.1:1, unix:///run/a.sock")
     monkeypatch.setenv("BENCHFS_RESERVE_BYTES", "123")
     monkeypatch.setenv("BENCHFS_LEASE_SECONDS", "1.5")
+    monkeypatch.setenv("BENCHFS_POLLING", "false")
 
     config = loaded(file, 'mode = "durable"\nlisten = ["tcp://127.0.0.1:9"]\n')
 
@@ -110,6 +111,7 @@ def test_the_environment_goes_before_the_file(file: Path, monkeypatch) -> None:
     assert config.listen == ("tcp://127.0.0.1:1", "unix:///run/a.sock")
     assert config.reserve_bytes == 123
     assert config.lease_seconds == 1.5
+    assert not config.polling
 
 
 def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +162,8 @@ def test_all_that_is_missing_is_named(file: Path) -> None:
         ('log_file = "here"', "'here' is not an absolute path"),
         ('transport = "tin can"', "'transport'"),
         ('host = "two words"', "'host'"),
+        ('polling = "maybe"', "'maybe' is neither true nor false"),
+        ("polling = 1", "'polling'"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(file: Path, setting: str, told: str) -> None:

@@ -214,7 +214,7 @@ def test_what_was_not_measured_is_shown_as_nothing_and_not_as_zero() -> None:
     shown = page(a_record(a_round({RAW: 10.0, MOUNT: 5.0})), "record")
 
     assert "| create | 0.50 |" not in shown
-    assert "| create | – | – | – | 0.50 | 0.00 |" in shown
+    assert "| create | – | – | – | – | 0.50 | 0.00 |" in shown
     assert "Where the mount is behind" not in shown
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchfs.fuse import halting
-from benchfs.fuse.halting import QUIET_SECONDS, REQUESTS, SOON_SECONDS, NoHalting, open_device
+from benchfs import halting
+from benchfs.halting import QUIET_SECONDS, REQUESTS, SOON_SECONDS, NoHalting, open_device
 
 AT_ONCE = 0
 AS_USUAL = 2_000_000_000

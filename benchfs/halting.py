@@ -1,11 +1,11 @@
 """Having idle CPUs spin instead of halting, as long as requests follow each other.
 
-Each request through a mount wakes somebody several times: the mount, a node, the program. A CPU
-that has halted takes some 50 µs for that in a virtual machine, longer than most requests, and the
-way to the host and back costs CPU time. The kernel lets root say how late a CPU may be (PM QoS,
-/dev/cpu_dma_latency): at 0 it does not halt, and whoever has work for it gets it at once. That
-holds for all CPUs of the machine, so it is asked for on small ones only, and taken back when
-requests stop coming. docs/decisions/016 has the figures.
+Each request wakes somebody: a node and its client, or, through a mount, a program, the mount and a
+node, several times. A CPU that has halted takes some 50 µs for that in a virtual machine, longer
+than most requests, and the way to the host and back costs CPU time. The kernel lets root say how
+late a CPU may be (PM QoS, /dev/cpu_dma_latency): at 0 it does not halt, and whoever has work for it
+gets it at once. That holds for all CPUs of the machine, so it is asked for on small ones only, and
+taken back when requests stop coming. docs/decisions/016 has the figures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def open_device() -> int | None:
 
 
 class NoHalting:
-    """Asks for one event loop, by a descriptor that is closed with it. `clock` is monotonic."""
+    """Asks for one event loop, by a descriptor that `close` closes. `clock` is monotonic."""
 
     def __init__(
         self,

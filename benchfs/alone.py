@@ -4,7 +4,8 @@ A node lets a client be the only one for some milliseconds after it made a file
 (`benchfsd/delegations.py`). To know which names are missing takes to know all that are there: of a
 directory whose first file this client made, and those it made since, without anybody else in
 between. Names that it made and that are gone, or that may have been made, count as there: such a
-name is asked for as ever, and so is every other once the time is over.
+name is asked for as ever, and so is every other once the time is over. A node goes on with what its
+client gave up, so a directory in which nobody knows what became of a name is not taken up any more.
 
 What the same client makes by path is not seen here, so this is for those who use inode numbers
 only, as a mount does.
@@ -18,6 +19,7 @@ from benchfs.rpc.messages import DirectoryRecord
 
 NAMES_MOST = 200_000  # some 100 bytes each
 UNDER_WAY_MOST = 1000
+DOUBTFUL_MOST = 1000  # directories; then no more are taken up
 
 
 class _UnderWay:
@@ -52,6 +54,7 @@ class Alone:
         self._clock = clock
         self._directories: dict[int, _Known] = {}
         self._under_way: dict[int, _UnderWay] = {}
+        self._doubtful: set[int] = set()
         self._count = 0  # of names
 
     def is_absent(self, directory: int, name: bytes) -> bool:
@@ -75,8 +78,13 @@ class Alone:
                 self._directories.clear()
                 self._count = 0
 
+    def doubt(self, directory: int) -> None:
+        """What was begun there may still be done, or was, or not. Between `begin` and `end`."""
+        if len(self._doubtful) < DOUBTFUL_MOST:
+            self._doubtful.add(directory)
+
     def end(self, directory: int) -> None:
-        """What was begun is done, or was refused, or nobody knows."""
+        """What was begun is done, or was refused, or nobody knows: see `doubt`."""
         under_way = self._under_way[directory]
         under_way.count -= 1
         if not under_way.count:
@@ -88,7 +96,12 @@ class Alone:
         known = self._directories.get(directory)
         if known is None:
             names = self._under_way[directory].names
-            if record.entries == 1 and len(names) < UNDER_WAY_MOST:
+            if (
+                record.entries == 1
+                and len(names) < UNDER_WAY_MOST
+                and directory not in self._doubtful
+                and len(self._doubtful) < DOUBTFUL_MOST
+            ):
                 known = self._directories[directory] = _Known(set(names), record.change)
                 known.until = until
                 self._count += len(names)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from benchfs.alone import Alone
 from benchfs.cluster import Cluster, Intent
-from benchfs.errors import NotFoundError, error
+from benchfs.errors import BenchFSError, ClusterError, NotFoundError, TransportError, error
 from benchfs.holds import Holds
 from benchfs.inode import READ, WRITE, FileType, home_group
 from benchfs.listing import Listing
@@ -78,7 +78,7 @@ class ByInode:
     def use_no_paths(self) -> None:
         """From now on this client is used by inode number alone, which saves look-ups.
 
-        What is made by path then could be missed by `find`.
+        What is made by path then could be missed by `is_absent`.
         """
         self._alone = Alone(asyncio.get_running_loop().time)
 
@@ -349,6 +349,10 @@ class ByInode:
             if made.directory is not None:
                 alone.made(request.parent, asked, made.directory)
             return made
+        except BaseException as exc:
+            if not _is_refusal(exc):
+                alone.doubt(request.parent)
+            raise
         finally:
             alone.end(request.parent)
 
@@ -362,6 +366,10 @@ class ByInode:
         alone.begin(parent, name)
         try:
             return await self._cluster.mutate(intent, group, request)
+        except BaseException as exc:
+            if not _is_refusal(exc):
+                alone.doubt(parent)
+            raise
         finally:
             alone.end(parent)
 
@@ -389,3 +397,9 @@ class ByInode:
 
 def _path(ino: int, name: bytes | None = None) -> str:
     return f"inode {ino:#x}" if name is None else f"inode {ino:#x}/{os.fsdecode(name)}"
+
+
+def _is_refusal(failure: BaseException) -> bool:
+    """Whether a node said that it will not do it. Else it may do it, or have done it."""
+    sure = isinstance(failure, BenchFSError)
+    return sure and not isinstance(failure, TransportError | ClusterError)

@@ -1,0 +1,450 @@
+"""Directories in which one client alone makes names: it asks for none, and misses none of others'.
+
+That client makes files all the time, and looks for each name first, as a mount does; meanwhile
+another one makes a name there, in every way that there is. As soon as that call has returned, the
+first client sees the name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import benchfs
+from benchfs.errors import DeadlineError, NotFoundError
+from benchfs.inode import ROOT_INO, home_group
+from benchfs.localcluster import LocalNode
+from benchfs.rpc.connection import Connection
+from benchfs.rpc.messages import (
+    Attributes,
+    Hello,
+    Prove,
+    Release,
+    Renew,
+    Repair,
+    RepairHow,
+)
+from benchfsd.delegations import WANTED_SECONDS
+
+BACKGROUND = (Hello, Prove, Release, Renew)
+PATIENCE_SECONDS = 20
+WAITS_SECONDS = 0.5  # who has no answer by then waits for the node that is paused
+OWNER = benchfs.User(0, 0)
+NEW, ABSENT = b"new", b"never made"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[benchfs.LocalCluster]:
+    """Of its own: nodes are paused, and killed."""
+    with benchfs.LocalCluster(nodes=3) as running:
+        yield running
+
+
+@pytest.fixture
+async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
+    """The other client, which goes by paths and always asks."""
+    async with benchfs.AsyncClient(str(cluster.directory), attribute_seconds=0) as client:
+        yield client
+        await client.rmtree("/")
+
+
+@pytest.fixture
+async def mine(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient]:
+    """The client that wants to be alone."""
+    async with benchfs.AsyncClient(str(cluster.directory)) as client:
+        client.by_inode.use_no_paths()
+        yield client
+
+
+def node_of(cluster: benchfs.LocalCluster, node_id: str) -> LocalNode:
+    """The daemon of this name."""
+    return next(node for node in cluster.nodes if node.node_id == node_id)
+
+
+class Maker:
+    """Makes files in a directory, each after a look for its name."""
+
+    def __init__(self, client: benchfs.AsyncClient, directory: int) -> None:
+        self.inodes = client.by_inode
+        self.directory = directory
+        self.made: list[str] = []
+        self.was_alone = asyncio.Event()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether names are known to be missing now."""
+        return self.inodes.is_absent(self.directory, ABSENT)
+
+    async def find(self, name: bytes) -> Attributes | None:
+        """As a mount looks up."""
+        if self.inodes.is_absent(self.directory, name):
+            return None
+        try:
+            return await self.inodes.find(self.directory, name)
+        except NotFoundError:  # a wide directory has no part there yet
+            return None
+
+    async def make(self) -> None:
+        """One file."""
+        name = f"{len(self.made)}"
+        assert await self.find(name.encode()) is None
+        await self.inodes.make_file(self.directory, name.encode(), 0o644, OWNER)
+        self.made.append(name)
+        if self.is_alone:
+            self.was_alone.set()
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Makes files all the time, from when it is alone until the block ends."""
+        stop = asyncio.Event()
+
+        async def work() -> None:
+            while not stop.is_set():
+                await self.make()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self.was_alone.wait()
+                yield
+            finally:
+                stop.set()
+
+
+@dataclass(frozen=True)
+class Places:
+    """Directories. `same` has its home in the group of `here`, `elsewhere` at another node."""
+
+    fs: benchfs.AsyncClient
+    here: str
+    same: str
+    elsewhere: str
+
+    async def ino(self, path: str) -> int:
+        """The number of what is there."""
+        return (await self.fs.stat(path)).st_ino
+
+
+@pytest.fixture
+async def places(fs: benchfs.AsyncClient) -> Places:
+    """Directories made until there are two of one group, and one at another node."""
+    by_group: dict[int, list[str]] = {}
+    for number in range(200):
+        path = f"/d{number}"
+        await fs.mkdir(path)
+        by_group.setdefault(home_group((await fs.stat(path)).st_ino), []).append(path)
+        pair = next((paths for paths in by_group.values() if len(paths) == 2), None)
+        if pair is None:
+            continue
+        primary = fs.cluster_map.primary
+        here = primary(home_group((await fs.stat(pair[0])).st_ino))
+        others = [paths[0] for group, paths in by_group.items() if primary(group) != here]
+        if others:
+            return Places(fs, pair[0], pair[1], others[0])
+    raise AssertionError("no two of 200 directories have one home")
+
+
+# ------------------------------------------------------------------------ what it saves
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is sent on any connection from here on."""
+    sent: list[str] = []
+    call = Connection.call
+
+    def counted(self: Connection, request: tuple[object, ...], **how: Any) -> Any:
+        if not isinstance(request, BACKGROUND):
+            sent.append(type(request).__name__)
+        return call(self, request, **how)
+
+    monkeypatch.setattr(Connection, "call", counted)
+    return sent
+
+
+async def test_files_of_a_new_directory_cost_an_open_each_and_one_look_up(
+    mine: benchfs.AsyncClient, requests: list[str]
+) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):  # a slow machine takes longer than it has
+        for number in itertools.count():
+            made = await mine.by_inode.make_directory(ROOT_INO, b"%d" % number, 0o755, OWNER)
+            maker = Maker(mine, made.ino)
+            requests.clear()
+            for _ in range(100):
+                await maker.make()
+            assert requests.count("Open") == 100
+            assert set(requests) == {"Open", "Lookup"}
+            if requests.count("Lookup") == 1:
+                break
+
+
+# ------------------------------------------------------------------------ every way to a name
+
+
+async def by_open(places: Places, new: str) -> None:
+    await (await places.fs.open(new, "xb")).close()
+
+
+async def by_mkdir(places: Places, new: str) -> None:
+    await places.fs.mkdir(new)
+
+
+async def by_symlink(places: Places, new: str) -> None:
+    await places.fs.symlink("anywhere", new)
+
+
+async def by_mkfifo(places: Places, new: str) -> None:
+    await places.fs.mkfifo(new)
+
+
+async def by_link(places: Places, new: str) -> None:
+    await places.fs.link(f"{places.same}/f", new)
+
+
+async def by_link_of_a_file_elsewhere(places: Places, new: str) -> None:
+    await places.fs.link(f"{places.elsewhere}/f", new)
+
+
+async def by_rename_in_the_directory(places: Places, new: str) -> None:
+    await places.fs.rename(f"{places.here}/0", new)
+
+
+async def by_rename_in_the_group(places: Places, new: str) -> None:
+    await places.fs.rename(f"{places.same}/f", new)
+
+
+async def by_rename_from_elsewhere(places: Places, new: str) -> None:
+    await places.fs.rename(f"{places.elsewhere}/f", new)
+
+
+async def by_rename_that_keeps(places: Places, new: str) -> None:
+    await places.fs.rename(f"{places.elsewhere}/f", new, replace=False)
+
+
+async def by_rename_of_a_directory(places: Places, new: str) -> None:
+    await places.fs.rename(f"{places.elsewhere}/d", new)
+
+
+async def by_repair(places: Places, new: str) -> None:
+    cluster = places.fs._use().cluster
+    parent, ino = await places.ino(places.here), await places.ino(f"{places.elsewhere}/f")
+    request = Repair(RepairHow.ADD_ENTRY, ino, parent, new.rpartition("/")[2].encode(), 0, 0)
+    await cluster.call(cluster.intent("repair", new, 10), home_group(parent), request)
+
+
+WAYS = [
+    *(by_open, by_mkdir, by_symlink, by_mkfifo, by_link, by_link_of_a_file_elsewhere),
+    *(by_rename_in_the_directory, by_rename_in_the_group, by_rename_from_elsewhere),
+    *(by_rename_that_keeps, by_rename_of_a_directory, by_repair),
+]
+
+
+async def fill(places: Places) -> None:
+    for directory in (places.same, places.elsewhere):
+        await places.fs.write_bytes(f"{directory}/f", b"1")
+        await places.fs.mkdir(f"{directory}/d")
+
+
+@pytest.mark.parametrize("make", WAYS, ids=lambda way: way.__name__)
+async def test_a_name_that_somebody_else_makes_is_seen_at_once(
+    mine: benchfs.AsyncClient,
+    places: Places,
+    make: Callable[[Places, str], Awaitable[None]],
+) -> None:
+    await fill(places)
+    maker = Maker(mine, await places.ino(places.here))
+    async with maker.at_work():
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await make(places, f"{places.here}/new")
+
+        found = await maker.find(NEW)
+        assert found is not None
+        assert found.ino == (await places.fs.lstat(f"{places.here}/new")).st_ino
+
+
+@pytest.mark.parametrize("into", [True, False], ids=["into", "out-of"])
+async def test_names_that_are_exchanged_are_seen_at_once(
+    mine: benchfs.AsyncClient, places: Places, into: bool
+) -> None:
+    await fill(places)
+    maker = Maker(mine, await places.ino(places.here))
+    moved = await places.ino(f"{places.elsewhere}/f")
+    async with maker.at_work():
+        names = [f"{places.elsewhere}/f", f"{places.here}/0"]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await places.fs.rename(*names[:: 1 if into else -1], exchange=True)
+
+        found = await maker.find(b"0")
+        assert found is not None
+        assert found.ino == moved
+
+
+# ------------------------------------------------------------------------ begun, and done later
+
+
+class Away:
+    """The node of `elsewhere`, paused while calls are begun that need it."""
+
+    def __init__(self, places: Places, cluster: benchfs.LocalCluster, node_id: str) -> None:
+        self._places = places
+        self._node = node_of(cluster, node_id)
+        self._numbers = itertools.count()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[int]:
+        """The number of an empty directory at another node, while this one is paused."""
+        fs = self._places.fs
+        for number in self._numbers:
+            directory = f"{self._places.elsewhere}/{number}"
+            await fs.mkdir(directory)
+            ino = (await fs.stat(directory)).st_ino
+            if fs.cluster_map.primary(home_group(ino)) != self._node.node_id:
+                break
+        self._node.pause()
+        try:
+            yield ino
+        finally:
+            self._node.resume()
+
+    def resume(self) -> None:
+        """Before the block ends."""
+        self._node.resume()
+
+
+@pytest.fixture
+async def away(places: Places, cluster: benchfs.LocalCluster) -> Away:
+    await fill(places)
+    home = home_group(await places.ino(places.elsewhere))
+    return Away(places, cluster, places.fs.cluster_map.primary(home))
+
+
+@pytest.mark.parametrize("how", ["mkdir", "link"])
+async def test_a_name_that_was_begun_before_the_first_file_is_seen_at_once(
+    mine: benchfs.AsyncClient, places: Places, away: Away, how: str
+) -> None:
+    theirs, file = places.fs.by_inode, await places.ino(f"{places.elsewhere}/f")
+    for _ in range(200):  # a new directory has its home anywhere
+        async with away.paused() as here:
+            made = (
+                theirs.make_directory(here, NEW, 0o755, OWNER)
+                if how == "mkdir"
+                else theirs.link(file, here, NEW)
+            )
+            begun = asyncio.create_task(made)
+            await asyncio.wait([begun], timeout=WAITS_SECONDS)
+            if begun.done():
+                continue
+            maker = Maker(mine, here)
+            async with maker.at_work():
+                away.resume()
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await begun
+
+                assert await maker.find(NEW) is not None
+            return
+    raise AssertionError("no call had to wait")
+
+
+async def test_an_own_name_that_comes_after_its_call_was_given_up_is_seen_as_soon_as_by_others(
+    cluster: benchfs.LocalCluster, places: Places, away: Away
+) -> None:
+    async with benchfs.AsyncClient(str(cluster.directory), timeout=WAITS_SECONDS) as mine:
+        mine.by_inode.use_no_paths()
+        for _ in range(200):
+            async with away.paused() as here:
+                try:
+                    await mine.by_inode.make_directory(here, NEW, 0o755, OWNER)
+                except DeadlineError:
+                    maker = Maker(mine, here)
+                    await maker.make()
+                    away.resume()
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        while await places.fs.by_inode.find(here, NEW) is None:
+                            await maker.make()
+
+                    await maker.make()
+                    assert await maker.find(NEW) is not None
+                    return
+    raise AssertionError("no call had to wait")
+
+
+# ------------------------------------------------------------------------ two at work
+
+
+async def test_where_another_client_makes_names_a_client_is_not_alone_for_a_while(
+    mine: benchfs.AsyncClient, places: Places
+) -> None:
+    maker = Maker(mine, await places.ino(places.here))
+    loop = asyncio.get_running_loop()
+    async with maker.at_work():
+        began = loop.time()
+        await places.fs.mkdir(f"{places.here}/new")
+    for _ in range(50):
+        await maker.make()
+        was_alone = maker.is_alone
+        if loop.time() - began < WANTED_SECONDS:
+            assert not was_alone
+
+    assert sorted(await places.fs.listdir(places.here)) == sorted(["new", *maker.made])
+
+
+async def test_two_clients_who_make_files_in_one_directory_see_all_names_and_wait_for_none(
+    mine: benchfs.AsyncClient, places: Places
+) -> None:
+    directory = await places.ino(places.here)
+    maker, theirs = Maker(mine, directory), places.fs.by_inode
+    async with maker.at_work(), asyncio.timeout(PATIENCE_SECONDS):
+        for number in range(100):
+            name = b"their %d" % number
+            await theirs.make_file(directory, name, 0o644, OWNER)
+            assert await maker.find(name) is not None
+            assert await theirs.find(directory, maker.made[-1].encode()) is not None
+
+
+async def test_a_name_that_was_removed_and_made_anew_by_somebody_else_is_seen(
+    mine: benchfs.AsyncClient, places: Places
+) -> None:
+    directory = await places.ino(places.here)
+    maker = Maker(mine, directory)
+    async with maker.at_work():
+        await mine.by_inode.unlink(directory, b"0")
+        assert await maker.find(b"0") is None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await places.fs.write_bytes(f"{places.here}/0", b"1")
+        assert await maker.find(b"0") is not None
+
+
+async def test_in_a_wide_directory_a_client_is_never_alone(
+    mine: benchfs.AsyncClient, fs: benchfs.AsyncClient
+) -> None:
+    await fs.mkdir("/wide", wide=True)
+    directory = (await mine.by_inode.lookup(ROOT_INO, b"wide")).ino
+    maker = Maker(mine, directory)
+    for number in range(30):
+        await maker.make()
+        await fs.write_bytes(f"/wide/their {number}", b"1")
+        assert not maker.is_alone
+        assert await maker.find(b"their %d" % number) is not None
+    assert len(await fs.listdir("/wide")) == 60
+
+
+async def test_a_client_is_not_alone_any_more_after_its_node_was_killed(
+    mine: benchfs.AsyncClient, cluster: benchfs.LocalCluster, places: Places
+) -> None:
+    maker = Maker(mine, await places.ino(places.here))
+    node = node_of(cluster, places.fs.cluster_map.primary(home_group(maker.directory)))
+    async with maker.at_work():
+        node.kill()
+        await asyncio.to_thread(node.start)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await places.fs.by_inode.make_file(maker.directory, NEW, 0o644, OWNER)
+
+        assert await maker.find(NEW) is not None
+    assert sorted(await places.fs.listdir(places.here)) == sorted(["new", *maker.made])

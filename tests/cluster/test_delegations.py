@@ -18,7 +18,7 @@ import pytest
 
 import benchfs
 from benchfs.errors import DeadlineError, NotFoundError
-from benchfs.inode import ROOT_INO, home_group
+from benchfs.inode import ROOT_INO, FileType, home_group
 from benchfs.localcluster import LocalNode
 from benchfs.rpc.connection import Connection
 from benchfs.rpc.messages import (
@@ -26,11 +26,15 @@ from benchfs.rpc.messages import (
     Hello,
     Prove,
     Release,
+    RenameHow,
     Renew,
     Repair,
     RepairHow,
+    RepairReply,
 )
+from benchfsd.coordinator import MOVES_GROUP
 from benchfsd.delegations import WANTED_SECONDS
+from benchfsd.node import PEER_SECONDS
 
 BACKGROUND = (Hello, Prove, Release, Renew)
 PATIENCE_SECONDS = 20
@@ -100,8 +104,8 @@ class Maker:
             self.was_alone.set()
 
     @asynccontextmanager
-    async def at_work(self) -> AsyncIterator[None]:
-        """Makes files all the time, from when it is alone until the block ends."""
+    async def at_work(self, *, alone: bool = True) -> AsyncIterator[None]:
+        """Makes files all the time until the block ends, which begins when it is alone."""
         stop = asyncio.Event()
 
         async def work() -> None:
@@ -111,8 +115,9 @@ class Maker:
         async with asyncio.TaskGroup() as group:
             group.create_task(work())
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self.was_alone.wait()
+                if alone:
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await self.was_alone.wait()
                 yield
             finally:
                 stop.set()
@@ -235,8 +240,12 @@ async def by_rename_of_a_directory(places: Places, new: str) -> None:
 async def by_repair(places: Places, new: str) -> None:
     cluster = places.fs._use().cluster
     parent, ino = await places.ino(places.here), await places.ino(f"{places.elsewhere}/f")
-    request = Repair(RepairHow.ADD_ENTRY, ino, parent, new.rpartition("/")[2].encode(), 0, 0)
-    await cluster.call(cluster.intent("repair", new, 10), home_group(parent), request)
+    change = (await places.fs.by_inode.attributes(ino)).change
+    counted = Repair(RepairHow.SET_LINKS, ino, 0, b"", 2, change)
+    named = Repair(RepairHow.ADD_ENTRY, ino, parent, new.rpartition("/")[2].encode(), 0, 0)
+    for group, request in ((home_group(ino), counted), (home_group(parent), named)):
+        answer = await cluster.call(cluster.intent("repair", new, 10), group, request)
+        assert answer.message == RepairReply(True)
 
 
 WAYS = [
@@ -267,6 +276,27 @@ async def test_a_name_that_somebody_else_makes_is_seen_at_once(
         found = await maker.find(NEW)
         assert found is not None
         assert found.ino == (await places.fs.lstat(f"{places.here}/new")).st_ino
+
+
+async def test_names_that_a_client_makes_itself_are_seen_at_once(
+    mine: benchfs.AsyncClient, places: Places
+) -> None:
+    await fill(places)
+    inodes, maker = mine.by_inode, Maker(mine, await places.ino(places.here))
+    here, elsewhere = maker.directory, await places.ino(places.elsewhere)
+    file, how = await places.ino(f"{places.same}/f"), RenameHow.REPLACE
+    own: dict[bytes, Callable[[], Awaitable[object]]] = {
+        b"directory": lambda: inodes.make_directory(here, b"directory", 0o755, OWNER),
+        b"symlink": lambda: inodes.make_symlink(here, b"symlink", b"anywhere", OWNER),
+        b"fifo": lambda: inodes.make_special(here, b"fifo", FileType.FIFO, 0o644, OWNER),
+        b"link": lambda: inodes.link(file, here, b"link"),
+        b"renamed": lambda: inodes.rename(here, b"0", here, b"renamed", how),
+        b"from elsewhere": lambda: inodes.rename(elsewhere, b"f", here, b"from elsewhere", how),
+    }
+    async with maker.at_work(), asyncio.timeout(PATIENCE_SECONDS):
+        for name, make in own.items():
+            await make()
+            assert await maker.find(name) is not None, name
 
 
 @pytest.mark.parametrize("into", [True, False], ids=["into", "out-of"])
@@ -350,6 +380,46 @@ async def test_a_name_that_was_begun_before_the_first_file_is_seen_at_once(
                 assert await maker.find(NEW) is not None
             return
     raise AssertionError("no call had to wait")
+
+
+async def test_a_client_is_not_alone_where_something_is_being_renamed_to(
+    mine: benchfs.AsyncClient,
+    fs: benchfs.AsyncClient,
+    cluster: benchfs.LocalCluster,
+    places: Places,
+) -> None:
+    primary, theirs = fs.cluster_map.primary, fs.by_inode
+    away = next(node for node in cluster.nodes if node.node_id != primary(MOVES_GROUP))
+    here = moved = None
+    for number in range(200):
+        name = b"m%d" % number
+        ino = (await theirs.make_directory(ROOT_INO, name, 0o755, OWNER)).ino
+        if primary(home_group(ino)) == away.node_id:
+            moved = name
+        else:
+            here = ino
+        if here and moved:
+            break
+    assert here
+    assert moved
+    maker, loop = Maker(mine, here), asyncio.get_running_loop()
+    away.pause()
+    try:
+        began = loop.time()
+        rename = theirs.rename(ROOT_INO, moved, here, NEW, RenameHow.REPLACE)
+        begun = asyncio.create_task(rename)
+        await asyncio.wait([begun], timeout=WAITS_SECONDS)
+        assert not begun.done()
+        await maker.make()
+        was_alone = maker.is_alone
+        assert not was_alone or loop.time() - began > PEER_SECONDS  # then it was taken back
+        async with maker.at_work(alone=False), asyncio.timeout(PATIENCE_SECONDS):
+            away.resume()
+            await begun
+
+            assert await maker.find(NEW) is not None
+    finally:
+        away.resume()
 
 
 async def test_an_own_name_that_comes_after_its_call_was_given_up_is_seen_as_soon_as_by_others(

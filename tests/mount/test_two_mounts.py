@@ -6,6 +6,7 @@ attributes are believed after the change has to show it, however slow the machin
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import random
@@ -67,6 +68,61 @@ def test_a_new_name_shows_at_once_though_it_was_looked_for(sides: Sides) -> None
         assert not (sides.there / f"{number}").exists()
         (sides.here / f"{number}").touch()
         assert (sides.there / f"{number}").exists()
+
+
+class Maker(threading.Thread):
+    """Makes files in a directory without pause, each after a look for its name."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+        self._stop_it = threading.Event()
+        self.is_at_work = threading.Event()
+        self.found: list[Path] = []  # what was there before it was made
+
+    def run(self) -> None:
+        for number in itertools.count():
+            if self._stop_it.is_set():
+                return
+            name = self._directory / f"{number}"
+            if name.exists():
+                self.found.append(name)
+            name.touch(exist_ok=False)
+            if number > 20:
+                self.is_at_work.set()
+
+    def __enter__(self) -> Maker:
+        self.start()
+        assert self.is_at_work.wait(PATIENCE_SECONDS)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop_it.set()
+        self.join()
+
+
+@pytest.mark.parametrize("options", [(), ("--attribute-seconds", "0")], ids=["usual", "asking"])
+def test_a_new_name_shows_at_once_where_another_mount_makes_files_all_the_time(
+    cluster: benchfs.LocalCluster, sides: Sides, options: tuple[str, ...]
+) -> None:
+    (sides.there / "old").touch()
+    ways: list[Callable[[Path], object]] = [
+        lambda name: name.touch(exist_ok=False),
+        lambda name: name.mkdir(),
+        lambda name: name.symlink_to("anywhere"),
+        lambda name: name.hardlink_to(sides.there / "old"),
+        lambda name: (name.parent / "0").rename(name),
+        lambda name: (sides.there / "old").rename(name),
+    ]
+    with mounted(cluster, *options) as alone:
+        for number, make in enumerate(ways):
+            directory = f"{number}"
+            here = alone.path / sides.here.name / directory
+            here.mkdir()
+            with Maker(here) as maker:
+                make(sides.there / directory / "new")
+                (here / "new").lstat()
+            assert not maker.found
 
 
 def test_changes_of_names_and_attributes_show_in_time(sides: Sides) -> None:

@@ -286,6 +286,7 @@ async def test_names_that_a_client_makes_itself_are_seen_at_once(
     here, elsewhere = maker.directory, await places.ino(places.elsewhere)
     file, how = await places.ino(f"{places.same}/f"), RenameHow.REPLACE
     own: dict[bytes, Callable[[], Awaitable[object]]] = {
+        b"file": lambda: inodes.make_file(here, b"file", 0o644, OWNER),
         b"directory": lambda: inodes.make_directory(here, b"directory", 0o755, OWNER),
         b"symlink": lambda: inodes.make_symlink(here, b"symlink", b"anywhere", OWNER),
         b"fifo": lambda: inodes.make_special(here, b"fifo", FileType.FIFO, 0o644, OWNER),

@@ -103,6 +103,18 @@ class TwoClients(RuleBasedStateMachine):
         self.execute(len(self.sent) - 1)
         self.answer(len([asked for asked in self.waiting if asked.executed]) - 1)
 
+    @rule(name=NAMES)
+    def make_and_wait_for_the_answer(self, name: bytes) -> None:
+        self.ask(name, is_file=True)
+        self.execute(len(self.sent) - 1)
+        self.wait(GRANTED_SECONDS)
+        self.answer(len([asked for asked in self.waiting if asked.executed]) - 1)
+
+    @rule(name=NAMES, is_file=st.booleans())
+    def ask_and_give_up(self, name: bytes, is_file: bool) -> None:
+        self.ask(name, is_file)
+        self.give_up(len(self.waiting) - 1)
+
     @precondition(lambda self: self.waiting)
     @rule(place=PLACES)
     def give_up(self, place: int) -> None:

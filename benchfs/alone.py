@@ -48,10 +48,10 @@ class _Known:
 
 
 class Alone:
-    """The directories of one client. `clock`: seconds that only go forward."""
+    """The directories of one client. `clock`: as `since_boot`."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._directories: dict[int, _Known] = {}
         self._under_way: dict[int, _UnderWay] = {}
         self._doubtful: set[int] = set()
@@ -60,7 +60,7 @@ class Alone:
     def is_absent(self, directory: int, name: bytes) -> bool:
         """Whether there surely is nothing of this name."""
         known = self._directories.get(directory)
-        return known is not None and name not in known.names and self._clock() < known.until
+        return known is not None and name not in known.names and self.clock() < known.until
 
     def begin(self, directory: int, name: bytes) -> None:
         """This client is about to make a name, or to try. `end` must follow, whatever happens."""
@@ -110,7 +110,7 @@ class Alone:
             return
         known.made += 1
         known.newest = max(known.newest, record.change)
-        went_on = self._clock() < known.until
+        went_on = self.clock() < known.until
         if went_on or known.newest - known.base == known.made:
             known.until = max(known.until, until)
         else:

@@ -8,14 +8,14 @@ in `benchfs/open_inodes.py`.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from benchfs.alone import Alone
 from benchfs.cluster import Cluster, Intent
+from benchfs.env import since_boot
 from benchfs.errors import BenchFSError, ClusterError, NotFoundError, TransportError, error
 from benchfs.holds import Holds
 from benchfs.inode import READ, WRITE, FileType, home_group
@@ -75,12 +75,12 @@ class ByInode:
         self._fanouts: dict[int, int] = {}  # of wide directories
         self._alone: Alone | None = None
 
-    def use_no_paths(self) -> None:
+    def use_no_paths(self, clock: Callable[[], float] = since_boot) -> None:
         """From now on this client is used by inode number alone, which saves look-ups.
 
         What is made by path then could be missed by `is_absent`.
         """
-        self._alone = Alone(asyncio.get_running_loop().time)
+        self._alone = Alone(clock)
 
     @property
     def timeout(self) -> float:
@@ -336,12 +336,12 @@ class ByInode:
 
     async def _open(self, intent: Intent, group: int, request: Open) -> OpenReply:
         """A request that may make a file."""
-        asked = asyncio.get_running_loop().time()
         alone = self._alone
         if alone is None:
             made = (await self._cluster.mutate(intent, group, request)).message
             assert isinstance(made, OpenReply)
             return made
+        asked = alone.clock()
         alone.begin(request.parent, request.name)
         try:
             made = (await self._cluster.mutate(intent, group, request)).message

@@ -48,6 +48,11 @@ class Env:
     rng: Rng
 
 
+def since_boot() -> float:
+    """Seconds since the machine started; what it slept is in them, unlike in `monotonic`."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class _SystemClock:
     __slots__ = ()
 

@@ -14,9 +14,10 @@ import asyncio
 import logging
 import os
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from benchfs.env import since_boot
 
 logger = logging.getLogger(__name__)
 DEVICE = Path("/dev/cpu_dma_latency")
@@ -47,7 +48,7 @@ class NoHalting:
         self,
         loop: asyncio.AbstractEventLoop,
         device: int,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = since_boot,
     ) -> None:
         self._loop = loop
         self._device: int | None = device

@@ -71,7 +71,8 @@ async def test_a_node_lost_in_a_repetition_leaves_the_ones_before(
 async def test_a_node_lost_while_files_are_made_leaves_the_phases_before(
     cluster: benchfs.LocalCluster,
 ) -> None:
-    flags = ["-n", "1000000", "-F", "-W", "30", "-w", "100", "-d", "/md", "--tasks", "2"]
+    # Of more than 4 KiB: smaller ones may all be, with their directory, at the other node.
+    flags = ["-n", "1000000", "-F", "-W", "30", "-w", "5000", "-d", "/md", "--tasks", "2"]
     run = start("mdtest", *flags, "--cluster", cluster.url, "--json", timeout=3)
     async with looking(cluster.url) as fs:
         while not await fs.exists("/md/test-dir.0-0/mdtest_tree.0/file.mdtest.1.20"):

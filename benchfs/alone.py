@@ -38,11 +38,12 @@ class _Known:
     `base`: its change counter after the first file; `newest`: the highest of an answer.
     """
 
-    __slots__ = ("base", "made", "names", "newest", "until")
+    __slots__ = ("base", "made", "names", "newest", "started_ns", "until")
 
-    def __init__(self, names: set[bytes], change: int) -> None:
+    def __init__(self, names: set[bytes], record: DirectoryRecord) -> None:
         self.names = names
-        self.base = self.newest = change
+        self.base = self.newest = record.change
+        self.started_ns = record.started_ns  # of the node
         self.made = 0  # files of this client since
         self.until = 0.0  # nobody else makes names
 
@@ -102,9 +103,12 @@ class Alone:
                 and directory not in self._doubtful
                 and len(self._doubtful) < DOUBTFUL_MOST
             ):
-                known = self._directories[directory] = _Known(set(names), record.change)
+                known = self._directories[directory] = _Known(set(names), record)
                 known.until = until
                 self._count += len(names)
+            return
+        if record.started_ns != known.started_ns:
+            self.forget(directory)  # the counter may have gone back and on again
             return
         if record.change <= known.base:
             return

@@ -79,6 +79,7 @@ class Node:
         self.slots = Slots(database)
         self.loop = asyncio.get_running_loop()
         self.started = self.loop.time()
+        self.started_ns = env.clock.time_ns()
         self.requests: dict[int, int] = {}  # operation -> how many, for the metrics
         self.connections: Callable[[], int] = lambda: 0
         # (session, slot) -> (sequence, version) of acknowledged chunk writes: see handlers/chunks

@@ -128,9 +128,8 @@ class NameHandlers:
         change, entries = names.churn(directory)
         delegations, session = names.holds.delegations, request.caller.session
         coming = names.holds.arriving(directory)
-        return DirectoryRecord(
-            change, entries, 0 if coming else delegations.grant(directory, session)
-        )
+        alone_ms = 0 if coming else delegations.grant(directory, session)
+        return DirectoryRecord(change, entries, alone_ms, self._node.started_ns)
 
     def _require_can_be_made(self, names: Namespace, message: Open) -> None:
         node = self._node

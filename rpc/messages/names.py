@@ -59,6 +59,7 @@ class DirectoryRecord(NamedTuple):
     change: U64  # its counter: one more with each entry that comes or goes, among others
     entries: U64
     alone_ms: U32  # since its request the session alone makes names there; 0: it does not
+    started_ns: U64 = 0  # when the node's process started: one before may have known more changes
 
 
 class OpenReply(NamedTuple):

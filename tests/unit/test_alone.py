@@ -33,10 +33,12 @@ def make(
     entries: int,
     *,
     told_ms: int = TOLD_MS,
+    started_ns: int = 0,
 ) -> None:
     """A file is made and answered at once."""
     alone.begin(DIRECTORY, name)
-    alone.made(DIRECTORY, clock.monotonic(), DirectoryRecord(change, entries, told_ms))
+    record = DirectoryRecord(change, entries, told_ms, started_ns)
+    alone.made(DIRECTORY, clock.monotonic(), record)
     alone.end(DIRECTORY)
 
 
@@ -224,6 +226,17 @@ def test_after_a_gap_in_which_somebody_changed_it_nothing_is_known_of_it(
     assert not alone.is_absent(DIRECTORY, b"x")
 
     make(alone, clock, b"c", 8, entries + 1)
+    assert not alone.is_absent(DIRECTORY, b"x")
+
+
+def test_of_a_node_that_started_again_nothing_is_known_though_the_counter_fits(
+    alone: Alone, clock: ManualClock
+) -> None:
+    make(alone, clock, b"a", 5, 1, started_ns=1)
+    make(alone, clock, b"lost", 6, 2, started_ns=1)  # and 6 was somebody else's then
+    clock.advance(TOLD_SECONDS)
+    make(alone, clock, b"c", 7, 3, started_ns=2)
+
     assert not alone.is_absent(DIRECTORY, b"x")
 
 

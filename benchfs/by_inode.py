@@ -156,7 +156,9 @@ class ByInode:
                 True,
                 alone=self._alone is not None and parent not in self._fanouts,
             )
-            made = await self._open(intent, group, request)
+            answer = await self._make_name(intent, group, request, parent, name)
+            made = answer.message
+            assert isinstance(made, OpenReply)
             if made.type != FileType.FILE:
                 code = errno.EISDIR if made.type == FileType.DIRECTORY else errno.EEXIST
                 raise error(code, intent.operation, intent.path)
@@ -334,38 +336,21 @@ class ByInode:
         directory = Directory(parent, self._fanouts.get(parent, 1))
         return intent, directory.group_of(name, self._cluster.map.group_count)
 
-    async def _open(self, intent: Intent, group: int, request: Open) -> OpenReply:
-        """A request that may make a file."""
-        alone = self._alone
-        if alone is None:
-            made = (await self._cluster.mutate(intent, group, request)).message
-            assert isinstance(made, OpenReply)
-            return made
-        asked = alone.clock()
-        alone.begin(request.parent, request.name)
-        try:
-            made = (await self._cluster.mutate(intent, group, request)).message
-            assert isinstance(made, OpenReply)
-            if made.directory is not None:
-                alone.made(request.parent, asked, made.directory)
-            return made
-        except BaseException as exc:
-            if not _is_refusal(exc):
-                alone.doubt(request.parent)
-            raise
-        finally:
-            alone.end(request.parent)
-
     async def _make_name(
         self, intent: Intent, group: int, request: tuple[object, ...], parent: int, name: bytes
     ) -> Answer:
-        """A request that makes a name."""
+        """A request that makes a name, or may."""
         alone = self._alone
         if alone is None:
             return await self._cluster.mutate(intent, group, request)
+        asked = alone.clock()
         alone.begin(parent, name)
         try:
-            return await self._cluster.mutate(intent, group, request)
+            answer = await self._cluster.mutate(intent, group, request)
+            made = answer.message
+            if isinstance(made, OpenReply) and made.directory is not None:
+                alone.made(parent, asked, made.directory)
+            return answer
         except BaseException as exc:
             if not _is_refusal(exc):
                 alone.doubt(parent)

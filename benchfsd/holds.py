@@ -17,11 +17,9 @@ from typing import NamedTuple
 
 import msgpack
 
-from benchfs.env import Clock
 from benchfs.inode import FileType
 from benchfs.rpc.errors import RemoteError
 from benchfs.rpc.messages import Code, Outcome
-from benchfsd.delegations import Delegations
 from benchfsd.rows import Kind, Rows, kind_prefix
 
 TOKEN_BYTES = 16
@@ -83,12 +81,11 @@ class Holds:
 
     __slots__ = (
         *("_arriving", "_group", "_moves", "_prepared", "_rows", "_waiting"),
-        *("delegations", "mover", "names", "version", "sealed"),
+        *("mover", "names", "version", "sealed"),
     )
 
-    def __init__(self, group: int, rows: Rows, clock: Clock) -> None:
+    def __init__(self, group: int, rows: Rows) -> None:
         self._group = group
-        self.delegations = Delegations(clock)
         self._rows = rows
         self._moves: dict[bytes, Move] = {}
         self._prepared: dict[bytes, list[Prepared]] = {}  # by token

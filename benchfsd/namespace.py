@@ -50,6 +50,7 @@ from benchfs.rpc.messages import (
     Unlink,
     UnlinkReply,
 )
+from benchfsd.delegations import Delegations
 from benchfsd.holders import Holders
 from benchfsd.holds import TOKEN_BYTES, Holds, Move
 from benchfsd.inodes import Inodes, inherit, new_inode
@@ -62,7 +63,6 @@ from benchfsd.rows import (
     Kind,
     Rights,
     Rows,
-    churn_of_inode,
     decode_entry,
     decode_inode,
     encode_entry,
@@ -120,13 +120,14 @@ class Namespace:
     Without `holders` nobody has anything open.
     """
 
-    __slots__ = ("_env", "_holders", "_rows", "group", "holds", "inodes", "intents")
+    __slots__ = ("_env", "_holders", "_rows", "delegations", "group", "holds", "inodes", "intents")
 
     def __init__(self, group: int, rows: Rows, env: Env, holders: Holders | None = None) -> None:
         self.group = group
         self._holders = holders
         self.intents = Intents(group, rows)
-        self.holds = Holds(group, rows, env.clock)
+        self.holds = Holds(group, rows)
+        self.delegations = Delegations(env.clock)
         self.inodes = Inodes(group, rows, env, self.intents, self.holds)
         self._rows = rows
         self._env = env
@@ -229,10 +230,6 @@ class Namespace:
         if value is None or type_of_inode(value) != FileType.DIRECTORY:
             return None
         return rights_of_inode(value)
-
-    def churn(self, ino: int) -> tuple[int, int]:
-        """A directory's change counter and how many entries it has. ENOENT, ENOTDIR."""
-        return churn_of_inode(self._directory(ino))
 
     def find_entry(self, parent: int, name: bytes) -> Entry | None:
         """The entry, if there is one."""

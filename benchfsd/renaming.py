@@ -181,7 +181,7 @@ class RenamingNamespace(Namespace):
         if not self.holds.prepared(token, Role.NAME):
             self.holds.require_free(parent, name)
             self.holds.require_unsealed(parent, name)
-            self.holds.delegations.require(parent, NOBODY, name)
+            self.delegations.require(parent, NOBODY, name)
             self._directory(parent, name, new=True)
             require_name(name)
             target = self._find(parent, name)

@@ -82,7 +82,7 @@ class Repairs:
         entry = self._names.find_entry(parent, name)
         if entry is None or entry.ino != inode.ino:
             file_type = FileType(inode.type)
-            self._names.holds.delegations.require(parent, NOBODY, name)
+            self._names.delegations.require(parent, NOBODY, name)
             self._names.add_entry(parent, name, inode.ino, file_type, inode.fanout)
         return DONE
 

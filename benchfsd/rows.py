@@ -383,12 +383,6 @@ def inode_with_entry_change(value: bytes, now_ns: int, delta: int) -> bytes:
     return bytes(changed)
 
 
-def churn_of_inode(value: bytes) -> tuple[int, int]:
-    """A directory's change counter, and how many entries it has."""
-    _, _, change, _, entries = _CHURN.unpack_from(value, _CHURN_OFFSET)
-    return change, entries
-
-
 def inode_with_change(value: bytes, now_ns: int) -> bytes:
     """An inode's value after something about it changed: ctime, change. In place, as above."""
     changed = bytearray(value)

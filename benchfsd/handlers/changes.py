@@ -137,7 +137,7 @@ class Changes:
             if names.find_entry(parent, name) is not None:
                 keep = how == RenameHow.KEEP
                 theirs = arrival(user, names, new_parent, new_name, keep=keep)
-            names.holds.delegations.require(new_parent, request.caller.session, new_name)
+            names.delegations.require(new_parent, request.caller.session, new_name)
             removed = names.rename(message) if theirs is None else None
             if removed is not None:
                 return self.answered(request, removed)

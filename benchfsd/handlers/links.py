@@ -29,7 +29,6 @@ from benchfs.rpc.server import Handler, Reply
 from benchfsd.guard import between_nodes
 from benchfsd.handlers import once
 from benchfsd.handlers.changes import Changes
-from benchfsd.namespace import Namespace
 from benchfsd.node import Node
 from benchfsd.purge import Purger
 from benchfsd.rows import Intent, IntentKind
@@ -65,7 +64,7 @@ class HardLinks:
         node.require_space()
         names = node.namespace(group)
         node.guard.creation(request, names, message.parent, message.name)
-        _require_alone(request, names, message.parent, message.name)
+        names.delegations.require(message.parent, request.caller.session, message.name)
         uid, gid = node.guard.owner(request, message.uid, message.gid)
         return node.links(group).make_symlink(message._replace(uid=uid, gid=gid))
 
@@ -76,7 +75,7 @@ class HardLinks:
         node.require_space()
         names = node.namespace(group)
         mode = node.guard.creation(request, names, message.parent, message.name, message.mode)
-        _require_alone(request, names, message.parent, message.name)
+        names.delegations.require(message.parent, request.caller.session, message.name)
         uid, gid = node.guard.owner(request, message.uid, message.gid)
         return node.links(group).make_special(message._replace(mode=mode, uid=uid, gid=gid))
 
@@ -95,7 +94,7 @@ class HardLinks:
         node.require_space()
         names = node.namespace(group)
         node.guard.creation(request, names, message.parent, message.name)
-        _require_alone(request, names, message.parent, message.name)
+        names.delegations.require(message.parent, request.caller.session, message.name)
         if home_group(message.ino) == group:
             return node.links(group).link(message)
         return self._link(request, message)
@@ -103,11 +102,11 @@ class HardLinks:
     async def _link(self, request: Request, message: Link) -> tuple[object, ...]:
         node, group = self._node, request.envelope.group
         async with node.lock(message.parent, message.name):
-            links = node.links(group)
+            names, links = node.namespace(group), node.links(group)
             intent = links.begin_link(message, once.slot_of(request))
             try:
                 linked = await self._change(intent)
-                _require_alone(request, node.namespace(group), message.parent, message.name)
+                names.delegations.require(message.parent, request.caller.session, message.name)
                 links.finish_link(intent, FileType(linked.type))
             except RemoteError:
                 node.spawn(self._retry(group, intent), "link")
@@ -178,8 +177,3 @@ class HardLinks:
         purge = self._node.links(group).settle_links(message)
         if purge is not None:
             self._purger.add(group, purge)
-
-
-def _require_alone(request: Request, names: Namespace, parent: int, name: bytes) -> None:
-    """Raise NOT_READY while another client is the only one to make names in the directory."""
-    names.holds.delegations.require(parent, request.caller.session, name)

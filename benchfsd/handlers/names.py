@@ -112,7 +112,7 @@ class NameHandlers:
             node.opens.require_room()
         if message.create:
             self._require_can_be_made(names, message)
-            names.holds.delegations.require(message.parent, request.caller.session, message.name)
+            names.delegations.require(message.parent, request.caller.session, message.name)
         reply = node.guard.opened(request, names.open(message), message.wanted)
         if message.alone and reply.created:
             reply = reply._replace(directory=self._alone(request, names, message.parent))
@@ -125,11 +125,11 @@ class NameHandlers:
         """What a client has to know to be the only one who makes names there, if it may be."""
         if home_group(directory) != names.group:
             return None  # a part of a wide one
-        change, entries = names.churn(directory)
-        delegations, session = names.holds.delegations, request.caller.session
+        inode = names.inodes.get(directory)
+        delegations, session = names.delegations, request.caller.session
         coming = names.holds.arriving(directory)
         alone_ms = 0 if coming else delegations.grant(directory, session)
-        return DirectoryRecord(change, entries, alone_ms, self._node.started_ns)
+        return DirectoryRecord(inode.change, inode.entries, alone_ms, self._node.started_ns)
 
     def _require_can_be_made(self, names: Namespace, message: Open) -> None:
         node = self._node
@@ -166,7 +166,7 @@ class NameHandlers:
             wanted_mode = node.guard.creation(
                 request, names, message.parent, message.name, message.mode
             )
-            delegations, session = names.holds.delegations, request.caller.session
+            delegations, session = names.delegations, request.caller.session
             delegations.require(message.parent, session, message.name)
             parent = names.check_absent(message.parent, message.name)
             uid, gid = node.guard.owner(request, message.uid, message.gid)

@@ -4,11 +4,16 @@ A module whose tests stop nodes, damage them, or need other settings has a `clus
 """
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 import benchfs
+from benchfs.rpc.connection import Connection
+from benchfs.rpc.messages import Hello, Prove, Release, Renew
 from tests.cluster.users import ALICE, BOB, CAROL
+
+BACKGROUND = (Hello, Prove, Release, Renew)  # many operations share one of these
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +27,21 @@ async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient
     async with benchfs.AsyncClient(cluster.url) as client:
         yield client
         await client.rmtree("/")
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is sent on any connection from here on."""
+    sent: list[str] = []
+    call = Connection.call
+
+    def counted(self: Connection, request: tuple[object, ...], **how: Any) -> Any:
+        if not isinstance(request, BACKGROUND):
+            sent.append(type(request).__name__)
+        return call(self, request, **how)
+
+    monkeypatch.setattr(Connection, "call", counted)
+    return sent
 
 
 @pytest.fixture

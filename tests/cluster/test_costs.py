@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 
 import benchfs
-from benchfs.rpc.connection import Connection
-from benchfs.rpc.messages import Hello, Prove, Release, Renew
 from tests.cluster.users import ALICE, home, only_root
-
-BACKGROUND = (Hello, Prove, Release, Renew)  # many operations share one of these
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +23,6 @@ async def fs(cluster: benchfs.LocalCluster) -> AsyncIterator[benchfs.AsyncClient
     async with benchfs.AsyncClient(str(cluster.directory), attribute_seconds=60) as client:
         yield client
         await client.rmtree("/")
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is sent on any connection from here on."""
-    sent: list[str] = []
-    call = Connection.call
-
-    def counted(self: Connection, request: tuple[object, ...], **how: Any) -> Any:
-        if not isinstance(request, BACKGROUND):
-            sent.append(type(request).__name__)
-        return call(self, request, **how)
-
-    monkeypatch.setattr(Connection, "call", counted)
-    return sent
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -11,21 +11,18 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 import benchfs
 from benchfs.errors import DeadlineError
 from benchfs.inode import ROOT_INO, FileType, home_group
-from benchfs.rpc.connection import Connection
-from benchfs.rpc.messages import Hello, Prove, Release, RenameHow, Renew
+from benchfs.rpc.messages import RenameHow
 from benchfsd.coordinator import MOVES_GROUP
 from benchfsd.delegations import WANTED_SECONDS
 from benchfsd.node import PEER_SECONDS
 from tests.cluster.making import OWNER, PATIENCE_SECONDS, WAYS, Maker, Places, fill, node_of
 
-BACKGROUND = (Hello, Prove, Release, Renew)
 WAITS_SECONDS = 0.5  # who has no answer by then waits for the node that is paused
 NEW = b"new"
 
@@ -73,21 +70,6 @@ async def places(fs: benchfs.AsyncClient) -> Places:
 
 
 # ------------------------------------------------------------------------ what it saves
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is sent on any connection from here on."""
-    sent: list[str] = []
-    call = Connection.call
-
-    def counted(self: Connection, request: tuple[object, ...], **how: Any) -> Any:
-        if not isinstance(request, BACKGROUND):
-            sent.append(type(request).__name__)
-        return call(self, request, **how)
-
-    monkeypatch.setattr(Connection, "call", counted)
-    return sent
 
 
 async def test_files_of_a_new_directory_cost_an_open_each_and_one_look_up(
